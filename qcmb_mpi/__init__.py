@@ -1,0 +1,3 @@
+"""Many-body expansions of molecular clusters as a dynamic MPI work queue."""
+
+__version__ = "0.1.0"

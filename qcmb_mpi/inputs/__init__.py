@@ -1,0 +1,1 @@
+"""What users hand in, turned into a Problem."""

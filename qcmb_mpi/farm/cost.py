@@ -1,0 +1,107 @@
+"""What tasks will cost: the number of basis functions to a power, refined from measured times.
+
+Pure arithmetic; knows neither clock nor schedule.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qcmb_mpi.expansion.plan import TaskTable
+
+__all__ = ["CostModel", "estimated_costs"]
+
+#: Cost grows with about this power of the basis functions: between SCF (2 to 3) and MP2 (4 to 5)
+#: for molecules of a few fragments.  Only ratios inside one block of tasks matter once it is measured.
+POWER = 3.0
+GHOST = 0.6  # what a ghost's basis function costs against a real atom's: no electrons, no grid
+
+
+def estimated_costs(table: TaskTable, sizes: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Relative cost of every task before anything is measured.
+
+    Parameters
+    ----------
+    table
+        The planned tasks.
+    sizes : (n_levels, n_fragments) float64
+        Basis functions of each fragment at each level.
+
+    Returns
+    -------
+    (n_tasks,) float32
+        In arbitrary units, the same for all levels.
+    """
+    costs = np.empty(table.n_tasks, dtype=np.float32)
+    for block in table.blocks:
+        of_fragment = sizes[block.level].astype(np.float32)
+        functions = _gather(of_fragment, block.real())
+        if block.n_basis > block.n_real:
+            if block.pattern is None:
+                ghosts = of_fragment.sum() - functions
+            else:
+                ghosts = _gather(of_fragment, block.basis()) - functions
+            functions = functions + np.float32(GHOST) * ghosts
+        costs[block.tasks] = functions**POWER
+    return costs
+
+
+def _gather(of_fragment: NDArray[np.float32], rows: NDArray[np.integer]) -> NDArray[np.float32]:
+    total = np.zeros(len(rows), dtype=np.float32)
+    for column in rows.T:
+        total += of_fragment[column]
+    return total
+
+
+class CostModel:
+    """Seconds per unit of estimated cost, learnt for each block of tasks.
+
+    Parameters
+    ----------
+    costs : (n_tasks,) float32
+        From :func:`estimated_costs`.
+    starts : (n_blocks,) int64
+        First task of each block.
+    """
+
+    def __init__(self, costs: NDArray[np.float32], starts: NDArray[np.int64]):
+        self.costs = costs
+        self.starts = starts
+        self._measured_cost = np.zeros(len(starts))
+        self._measured_wall = np.zeros(len(starts))
+        self._rates = np.full(len(starts), np.nan)
+
+    @property
+    def measured(self) -> NDArray[np.bool_]:
+        """Which blocks have been measured, shape (n_blocks,)."""
+        return self._measured_cost > 0
+
+    def observe(self, tasks: NDArray[np.int64], walls: NDArray[np.float64]) -> None:
+        """Learn that ``tasks`` took ``walls`` seconds."""
+        blocks = self.blocks(tasks)
+        self._measured_cost += np.bincount(blocks, self.costs[tasks], len(self.starts))
+        self._measured_wall += np.bincount(blocks, walls, len(self.starts))
+        known = self.measured
+        everywhere = self._measured_wall.sum() / self._measured_cost.sum()
+        self._rates = np.full(len(self.starts), everywhere)
+        self._rates[known] = self._measured_wall[known] / self._measured_cost[known]
+
+    def by_block(self, tasks: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Estimated cost of ``tasks`` in each block, shape (n_blocks,)."""
+        return np.bincount(self.blocks(tasks), self.costs[tasks], len(self.starts))
+
+    def seconds(self, tasks: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Expected seconds of each task, shape (n,); NaN as long as nothing is measured.
+
+        A block that is not measured yet is taken to be like the average of the others.
+        """
+        return np.asarray(self.costs[tasks] * self._rates[self.blocks(tasks)], dtype=np.float64)
+
+    def total_seconds(self, by_block: NDArray[np.float64]) -> float | None:
+        """Expected seconds of work given its cost in each block; None if nothing is measured."""
+        return float((by_block * self._rates).sum()) if self.measured.any() else None
+
+    def blocks(self, tasks: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Block of each task, shape (n,)."""
+        return np.searchsorted(self.starts, tasks, side="right") - 1

@@ -1,0 +1,266 @@
+"""The runners of this process: started, fed, watched, killed and replaced.
+
+Both the master without MPI and every MPI rank have one crew.  A crew holds one runner for each of
+its seats and makes every mishap of a runner the failure of the one task that it was computing: the
+other tasks of that seat go to the next runner.  It knows nothing of plans, queues or retries.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+from qcmb_mpi.engine.failures import Kind
+from qcmb_mpi.errors import InputError, QcmbError
+from qcmb_mpi.farm import nursery
+from qcmb_mpi.farm.messages import Answers, Frames, Work, failure, frame
+from qcmb_mpi.farm.runner import DESCRIBE, Description, Setup
+
+__all__ = ["Crew", "start_nursery"]
+
+#: Threads of libraries that would otherwise start them at import; engines set their own later.
+SINGLE_THREADED = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
+)
+
+
+class _Runner:
+    """One runner as its crew sees it."""
+
+    def __init__(self, seat: int, channel: socket.socket, pid: int):
+        self.seat = seat
+        self.channel = channel
+        self.pid = pid
+        self.frames = Frames()
+        self.unsent = bytearray()
+        self.pending: deque[tuple[int, int, Work, int]] = deque()  # task, sturdiness, work, position
+        self.since = 0.0  # when it began with the first pending task [monotonic s]
+        self.verdict: Kind | None = None  # why we are killing it
+
+
+class Crew:
+    """The runners of one process.
+
+    Parameters
+    ----------
+    seats
+        Numbers of the seats to fill.
+    environ
+        Environment of the runners: the process's own less the launcher's variables.
+    """
+
+    def __init__(self, seats: Sequence[int], environ: Mapping[str, str]):
+        self.seats = tuple(seats)
+        self._nursery, self._channel = start_nursery(environ)
+        self._runners: dict[int, _Runner] = {}
+        self._leftover: list[tuple[int, Answers]] = []
+        self._timeout = float("inf")
+        self._closed = False
+
+    def prepare(self, setup: Setup, timeout: float) -> None:
+        """Hand the problem to the runners-to-be; engines are imported while this process goes on.
+
+        Parameters
+        ----------
+        setup
+            What runners have to know.
+        timeout
+            Seconds that a task may take.
+        """
+        self._timeout = timeout
+        nursery.send(self._channel, ("setup", pickle.dumps(setup)))
+
+    def start(self) -> None:
+        """Start a runner for every seat; raises InputError if an engine is missing."""
+        word, argument = nursery.receive(self._channel)
+        if word == "refused":
+            message, field = argument
+            raise InputError(message.removeprefix(f"{field}: "), field)
+        for seat in self.seats:
+            self._spawn(seat)
+
+    def describe(self) -> Description:
+        """What the engines say of the problem, asked of the first runner."""
+        runner = self._runners[self.seats[0]]
+        runner.channel.setblocking(True)
+        runner.channel.sendall(frame(DESCRIBE))
+        while data := runner.channel.recv(1 << 20):
+            for message in runner.frames.feed(data):
+                runner.channel.setblocking(False)
+                description = pickle.loads(message)
+                assert isinstance(description, Description)
+                return description
+        raise QcmbError(
+            "the engine ended while it was asked about the input; "
+            "repeat with --log-level DEBUG and compute one task by hand"
+        )
+
+    def send(self, seat: int, work: Work) -> None:
+        """Queue ``work`` at a seat."""
+        runner = self._runners[seat]
+        if not runner.pending:
+            runner.since = time.monotonic()
+        runner.pending.extend(
+            (task, sturdiness, work, position)
+            for position, (task, sturdiness) in enumerate(work.tasks[["task", "sturdiness"]].tolist())
+        )
+        runner.unsent += frame(work.encode())
+        self._push(runner)
+
+    def waiting(self, seat: int) -> int:
+        """Number of tasks at a seat that are not answered yet."""
+        return len(self._runners[seat].pending)
+
+    def running(self, seat: int, now: float) -> tuple[int, float] | None:
+        """The task that a seat is computing and for how long [s], if it has one."""
+        runner = self._runners[seat]
+        return (runner.pending[0][0], now - runner.since) if runner.pending else None
+
+    def poll(self) -> list[tuple[int, Answers]]:
+        """Answers that have arrived since the last call, by seat, failures among them."""
+        now = time.monotonic()
+        found = []
+        for runner in list(self._runners.values()):
+            self._push(runner)
+            if answers := self._pull(runner):
+                found.append((runner.seat, answers))
+            if runner.pending and now - runner.since > self._timeout and runner.verdict is None:
+                self._kill(runner, Kind.TIMEOUT)
+        found += self._hear()
+        return found
+
+    def wait(self, seconds: float) -> None:
+        """Sleep for a while, but wake when a runner is about to run out of work or has ended."""
+        watched = [self._channel]
+        watched += [r.channel for r in self._runners.values() if len(r.pending) <= 1]
+        select.select(watched, [], [], max(0.0, seconds))
+
+    def cancel(self) -> None:
+        """Kill whatever is running; nothing more will be answered."""
+        for runner in self._runners.values():
+            runner.pending.clear()
+            nursery.send(self._channel, ("kill", runner.seat))
+
+    def close(self) -> None:
+        """End runners and nursery, and all that they have started."""
+        if self._closed:
+            return
+        self._closed = True
+        self._channel.close()
+        for runner in self._runners.values():
+            runner.channel.close()
+        try:
+            self._nursery.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._nursery.kill()
+            self._nursery.wait()
+
+    # ---- one runner ---------------------------------------------------------------------------
+
+    def _spawn(self, seat: int) -> _Runner:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            nursery.send(self._channel, ("spawn", seat), theirs.fileno())
+        while True:
+            word, argument = nursery.receive(self._channel)
+            if word == "spawned":
+                break
+            self._leftover += self._gone(*argument)
+        ours.setblocking(False)
+        runner = _Runner(seat, ours, argument[1])
+        self._runners[seat] = runner
+        return runner
+
+    def _push(self, runner: _Runner) -> None:
+        with contextlib.suppress(BlockingIOError, ConnectionError):
+            while runner.unsent:
+                sent = runner.channel.send(runner.unsent)
+                del runner.unsent[:sent]
+
+    def _pull(self, runner: _Runner) -> Answers | None:
+        parts = []
+        with contextlib.suppress(BlockingIOError, ConnectionError):
+            while data := runner.channel.recv(1 << 20):
+                parts += [Answers.decode(message) for message in runner.frames.feed(data)]
+        if not parts:
+            return None
+        for _ in parts:
+            runner.pending.popleft()
+        runner.since = time.monotonic()
+        return Answers.join(parts)
+
+    def _kill(self, runner: _Runner, verdict: Kind) -> None:
+        runner.verdict = verdict
+        nursery.send(self._channel, ("kill", runner.seat))
+
+    def _hear(self) -> list[tuple[int, Answers]]:
+        """What the nursery has to tell: runners that ended."""
+        found, self._leftover = self._leftover, []
+        while select.select([self._channel], [], [], 0)[0]:
+            try:
+                word, argument = nursery.receive(self._channel)
+            except (EOFError, ConnectionError):
+                raise QcmbError("the parent of this rank's runners has died (out of memory?)") from None
+            if word == "gone":
+                found += self._gone(*argument)
+        return found
+
+    def _gone(self, seat: int, pid: int, status: int, peak: int) -> list[tuple[int, Answers]]:
+        """A runner has ended: blame its current task, give the others to a new one."""
+        runner = self._runners[seat]
+        if runner.pid != pid:
+            return []
+        found = []
+        if answers := self._pull(runner):  # what it wrote before it died
+            found.append((seat, answers))
+        runner.channel.close()
+        heir = self._spawn(seat)
+        if runner.pending:
+            task, sturdiness, _, _ = runner.pending.popleft()
+            wall = time.monotonic() - runner.since
+            kind, message = _verdict(runner.verdict, status, peak, wall)
+            found.append((seat, failure(task, sturdiness, kind, message, wall, time.time())))
+        while runner.pending:
+            _, _, work, first = runner.pending[0]
+            rest = work.without(first)
+            for _ in range(len(rest)):
+                runner.pending.popleft()
+            self.send(heir.seat, rest)
+        return found
+
+
+def _verdict(verdict: Kind | None, status: int, peak: int, wall: float) -> tuple[Kind, str]:
+    """What kind of failure the end of a runner was."""
+    used = f"after {wall:.1f} s, {peak / 2**30:.2f} GiB at most"
+    if verdict is Kind.TIMEOUT:
+        return Kind.TIMEOUT, f"took longer than its time limit and was killed {used}"
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        name = signal.Signals(number).name
+        if number == signal.SIGKILL:  # nobody but the kernel's memory killer does that to a runner
+            return Kind.MEMORY, f"the runner was killed by {name} {used}: probably out of memory"
+        return Kind.CRASH, f"the engine died of {name} {used}"
+    return Kind.CRASH, f"the engine ended its process with status {os.WEXITSTATUS(status)} {used}"
+
+
+def start_nursery(environ: Mapping[str, str]) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """Start the warm parent of runners; returns it with the socket to speak to it."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "qcmb_mpi.farm.nursery", str(theirs.fileno())],
+            stdin=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+            env={**environ, **SINGLE_THREADED},
+            start_new_session=True,
+        )
+    return process, ours

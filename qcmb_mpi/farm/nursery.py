@@ -1,0 +1,187 @@
+"""The warm parent of a rank's runners, a program of its own.
+
+A rank starts it first thing, before MPI, with ``python -m qcmb_mpi.farm.nursery FD``.  It imports
+the engines once, never computes, and forks runners in milliseconds; it kills them, with everything
+they have started, on request.  It ends when its rank does, which the end of file on its socket
+tells; its runners end with it by the kernel's parent-death signal.
+
+On its socket travel pickled requests ``(word, argument)`` with their length in front; a runner's
+own socket follows ``spawn`` as a file descriptor.  Replies go the same way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import pickle
+import resource
+import select
+import signal
+import socket
+import struct
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from qcmb_mpi.errors import InputError
+from qcmb_mpi.farm.runner import prepare, serve
+
+__all__ = ["Nursery", "main", "receive", "send"]
+
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+_LENGTH = struct.Struct("<q")
+
+
+def send(channel: socket.socket, message: Any, fd: int | None = None) -> None:
+    data = pickle.dumps(message)
+    channel.sendall(_LENGTH.pack(len(data)) + data)
+    if fd is not None:
+        socket.send_fds(channel, [b"\0"], [fd])
+
+
+def receive(channel: socket.socket) -> Any:
+    """Next message; raises EOFError when the other side is gone."""
+    return pickle.loads(_exactly(channel, _LENGTH.unpack(_exactly(channel, _LENGTH.size))[0]))
+
+
+def _exactly(channel: socket.socket, n: int) -> bytes:
+    data = bytearray()
+    while len(data) < n:
+        part = channel.recv(min(n - len(data), 1 << 20))
+        if not part:
+            raise EOFError
+        data += part
+    return bytes(data)
+
+
+def prctl(option: int, value: int) -> None:
+    ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+
+
+class Nursery:
+    """Forks, kills and reaps runners on behalf of one rank."""
+
+    def __init__(self, channel: socket.socket):
+        self._channel = channel
+        self._pids: dict[int, int] = {}  # pid -> seat
+        self._setup: Any = None
+
+    def run(self) -> None:
+        """Serve requests until the rank is gone, then leave nothing behind."""
+        wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wake_write)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        try:
+            while True:
+                readable, _, _ = select.select([self._channel, wake_read], [], [])
+                if wake_read in readable:
+                    os.read(wake_read, 4096)
+                    self._reap()
+                if self._channel in readable:
+                    self._answer(*receive(self._channel))
+        except (EOFError, ConnectionError):
+            pass
+        finally:
+            for pid in list(self._pids):
+                _kill([pid])
+            self._clean()
+
+    def _answer(self, word: str, argument: Any) -> None:
+        if word == "setup":
+            try:
+                self._setup = prepare(pickle.loads(argument))
+                send(self._channel, ("ready", None))
+            except InputError as error:
+                send(self._channel, ("refused", (str(error), error.field)))
+        elif word == "spawn":
+            _, fds, _, _ = socket.recv_fds(self._channel, 1, 1)
+            self._spawn(argument, fds[0])
+        elif word == "kill":
+            _kill([pid for pid, seat in self._pids.items() if seat == argument])
+
+    def _spawn(self, seat: int, fd: int) -> None:
+        sys.stdout.flush()
+        parent = os.getpid()
+        pid = os.fork()
+        if pid:
+            os.close(fd)
+            self._pids[pid] = seat
+            send(self._channel, ("spawned", (seat, pid)))
+            return
+        status = 1
+        try:
+            prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            prctl(PR_SET_CHILD_SUBREAPER, 1)
+            if os.getppid() != parent:
+                os._exit(1)
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+                signal.signal(number, signal.SIG_DFL)
+            self._channel.close()
+            with socket.socket(fileno=fd) as channel:
+                serve(channel, self._setup)
+            status = 0
+        finally:
+            os._exit(status)
+
+    def _reap(self) -> None:
+        """Tell the rank about runners that ended, after killing what they left behind."""
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            seat = self._pids.pop(pid, None)
+            if seat is not None:
+                self._clean()
+                send(self._channel, ("gone", (seat, pid, status, usage.ru_maxrss * 1024)))
+
+    def _clean(self) -> None:
+        """Kill every process of ours that is not a living runner: an ended runner's orphans.
+
+        Runners are subreapers too, so an orphan comes to us only when its runner is gone.
+        """
+        while orphans := [pid for pid in _children(os.getpid()) if pid not in self._pids]:
+            _kill([pid for orphan in orphans for pid in (orphan, *_descendants(orphan))])
+            for pid in orphans:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, 0)
+
+
+def _kill(pids: Iterable[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children") as file:
+            return [int(word) for word in file.read().split()]
+    except OSError:
+        return []
+
+
+def _descendants(pid: int) -> list[int]:
+    found = _children(pid)
+    return found + [below for child in found for below in _descendants(child)]
+
+
+def main() -> None:
+    """Entry point of the process."""
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)  # only its rank ends it, and then it cleans up
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    import numpy  # noqa: F401  (what every engine needs, imported while the rank starts MPI)
+
+    with socket.socket(fileno=int(sys.argv[1])) as channel:
+        Nursery(channel).run()
+
+
+if __name__ == "__main__":
+    main()

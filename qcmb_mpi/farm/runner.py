@@ -1,0 +1,231 @@
+"""The process in which the engine's code runs.
+
+It reads work from its socket, computes task after task, and writes each answer as soon as it is
+there.  It holds no state that its rank could not give to another runner: it may be killed at any
+instant.  What the engine prints goes to an unlinked file, the end of which comes along with a
+failure.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pickle
+import socket
+import tempfile
+import time
+import traceback
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from qcmb_mpi.engine.base import Answer, Engine, Resources
+from qcmb_mpi.engine.failures import EngineFailure, Kind
+from qcmb_mpi.errors import InputError
+from qcmb_mpi.farm.messages import ANSWER, Answers, Frames, Work, failure, frame
+from qcmb_mpi.problem import Cluster, Driver, Level
+
+__all__ = ["DESCRIBE", "Description", "Setup", "prepare", "serve"]
+
+#: The message, instead of work, that asks what the engines say of the problem.
+DESCRIBE = b"describe"
+TAIL = 4000  # bytes of the engine's output that come along with a failure
+
+
+@dataclass(frozen=True)
+class Setup:
+    """All that a runner has to know.
+
+    Attributes
+    ----------
+    cluster, levels, driver
+        As in :class:`qcmb_mpi.problem.Problem`.
+    plugins
+        Modules to import first.
+    resources
+        What one runner may use.
+    keep_records
+        Whether answers carry the full QCSchema record.
+    ghosts
+        Whether any task has ghost atoms.
+    """
+
+    cluster: Cluster
+    levels: tuple[Level, ...]
+    driver: Driver
+    plugins: tuple[str, ...] = ()
+    resources: Resources = Resources()
+    keep_records: bool = False
+    ghosts: bool = False
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the engines say of a problem.
+
+    Attributes
+    ----------
+    error, field
+        Why it cannot be computed, and the input field at fault; None if it can.
+    sizes : (n_levels, n_fragments) float64
+        Basis functions of each fragment.
+    energy_errors
+        Expected error of one energy, in Eh, at each level.
+    versions
+        Version of each program.
+    """
+
+    error: str | None = None
+    field: str | None = None
+    sizes: Any = None
+    energy_errors: tuple[float, ...] = ()
+    versions: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A setup with its engines imported."""
+
+    setup: Setup
+    engines: tuple[Engine, ...]
+    cutter: Any
+
+
+def prepare(setup: Setup) -> Prepared:
+    """Import plugins and engines; raises InputError naming what is missing."""
+    from qcmb_mpi.engine.fragment import Cutter
+    from qcmb_mpi.engine.registry import get_engine, load_plugins
+
+    load_plugins(setup.plugins)
+    engines = tuple(get_engine(level.program) for level in setup.levels)
+    for engine in engines:
+        engine.version()
+    return Prepared(setup, engines, Cutter(setup.cluster))
+
+
+def describe(prepared: Prepared) -> Description:
+    """Ask the engines whether they can compute the problem, and what it will weigh."""
+    from qcmb_mpi.engine.registry import probe_ghosts
+
+    setup = prepared.setup
+    try:
+        for engine, level in zip(prepared.engines, setup.levels, strict=True):
+            engine.check(level, setup.driver, setup.cluster)
+            if setup.cluster.embedding is not None and not engine.point_charges:
+                raise InputError(
+                    f"program {level.program!r} does not take point charges; "
+                    "leave embedding_charges out or choose a program that does (pyscf)",
+                    "specification.keywords.embedding_charges",
+                )
+            if setup.ghosts:
+                probe_ghosts(engine, level, setup.cluster, setup.resources)
+        return Description(
+            sizes=np.array(
+                [
+                    engine.sizes(level, setup.cluster)
+                    for engine, level in zip(prepared.engines, setup.levels, strict=True)
+                ]
+            ),
+            energy_errors=tuple(
+                engine.energy_error(level)
+                for engine, level in zip(prepared.engines, setup.levels, strict=True)
+            ),
+            versions=tuple(
+                (level.program, engine.version())
+                for engine, level in zip(prepared.engines, setup.levels, strict=True)
+            ),
+        )
+    except InputError as error:
+        return Description(error=str(error), field=error.field)
+
+
+def serve(channel: socket.socket, prepared: Prepared) -> None:
+    """Compute what arrives on ``channel`` until it is closed."""
+    output = _redirect(prepared.setup.resources.scratch)
+    whole = np.arange(prepared.setup.cluster.n_fragments)
+    frames = Frames()
+    while data := channel.recv(1 << 20):
+        for message in frames.feed(data):
+            if message == DESCRIBE:
+                channel.sendall(frame(pickle.dumps(describe(prepared))))
+                continue
+            for task, sturdiness, level, real, basis in Work.decode(message):
+                os.ftruncate(output, 0)
+                members = real, whole if basis is None else basis
+                answers = _compute(prepared, task, sturdiness, level, *members, output)
+                channel.sendall(frame(answers.encode()))
+
+
+def _compute(
+    prepared: Prepared, task: int, sturdiness: int, level: int, real: Any, basis: Any, output: int
+) -> Answers:
+    from qcmb_mpi.engine.failures import checked, classify
+
+    setup = prepared.setup
+    begin, cpu = time.monotonic(), sum(os.times()[:4])
+    try:
+        molecule = prepared.cutter.cut(real, basis)
+        answer = prepared.engines[level].compute(
+            setup.levels[level],
+            setup.driver,
+            molecule,
+            setup.resources,
+            attempt=sturdiness,
+            keep_record=setup.keep_records,
+        )
+        answer = checked(answer, len(molecule.symbols), setup.driver)
+    except Exception as error:
+        kind, message = classify(error)
+        if not isinstance(error, EngineFailure):
+            message = f"{message}\n{traceback.format_exc()}"
+        if tail := _tail(output):
+            message = f"{message}\n--- end of the engine's output ---\n{tail}"
+        return failure(task, sturdiness, Kind(kind), message, time.monotonic() - begin, time.time())
+    wall = time.monotonic() - begin
+    return _pack(task, sturdiness, answer, wall, sum(os.times()[:4]) - cpu)
+
+
+def _pack(task: int, sturdiness: int, answer: Answer, wall: float, cpu: float) -> Answers:
+    parts = [part.reshape(-1) for part in (answer.gradient, answer.hessian) if part is not None]
+    text = answer.note.encode()
+    record = b"" if answer.record is None else zlib.compress(json.dumps(answer.record).encode())
+    heads = np.zeros(1, dtype=ANSWER)
+    heads[0] = (
+        task,
+        0,
+        sturdiness,
+        answer.energy,
+        wall,
+        cpu,
+        time.time(),
+        0 if answer.gradient is None else answer.gradient.size,
+        0 if answer.hessian is None else answer.hessian.size,
+        len(text),
+        len(record),
+    )
+    return Answers(heads, np.concatenate([np.empty(0), *parts]), text + record)
+
+
+def _redirect(scratch: str | None) -> int:
+    """Send standard output and error of this process to an unlinked file; returns its descriptor."""
+    with open(os.devnull) as null:
+        os.dup2(null.fileno(), 0)
+    descriptor, path = tempfile.mkstemp(prefix="qcmb_mpi-output-", dir=scratch)
+    os.unlink(path)
+    # appending, so that truncation between tasks also resets the position of what still writes
+    flags = os.O_RDWR | os.O_APPEND
+    with contextlib.suppress(OSError):
+        reopened = os.open(f"/proc/self/fd/{descriptor}", flags)
+        os.close(descriptor)
+        descriptor = reopened
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    return descriptor
+
+
+def _tail(output: int) -> str:
+    size = os.fstat(output).st_size
+    return os.pread(output, TAIL, max(0, size - TAIL)).decode(errors="replace").strip()

@@ -1,0 +1,508 @@
+"""The state machine that decides who computes what, when.
+
+Rules of this file
+------------------
+It imports nothing but numpy, the kinds of failure and the cost model.  It never looks at a clock,
+a file or a socket: time comes in with every event.  All policy of the farm is here and nowhere
+else, so the same file runs a laptop, a 64-rank job and a simulated machine of 10,000 ranks.
+
+Theory of operation
+-------------------
+``handle(event, now)`` takes one event and returns the commands that follow from it.
+
+*Seats* are what computes: one runner on one rank.  *Tasks* are numbers.  A task is always in
+exactly one state::
+
+    state      means                         leaves it by
+    ---------  ----------------------------  ------------------------------------------------------
+    WAITING    in the queue                  Send -> OUT
+    OUT        held by one seat              Answered -> DONE; Failed -> WAITING or FAILED;
+                                             Lost -> WAITING or FAILED
+    DONE       its answer is to be kept      (for good)
+    FAILED     failed for good               Answered, if a late answer comes after all -> DONE
+
+and a seat too::
+
+    state      means                         leaves it by
+    ---------  ----------------------------  ------------------------------------------------------
+    absent     never heard of                Joined -> idle
+    idle       holds nothing                 Send -> busy; Lost -> gone
+    busy       holds tasks                   its last answer -> idle; Lost, or silence -> gone
+    gone       not believed any more         Joined, Answered -> idle or busy
+
+The queue has two parts.  *Fresh* tasks lie in one lane for each block of alike tasks, most expensive
+first; the next one comes from the lane whose first task is expected to take longest, which changes as
+times are measured.  Tasks to be *retried* come before them, except at seats where they have failed.
+
+A seat gets a batch of tasks worth a fraction of a second, and the next one shortly before it is
+through with the last, so it never waits for the master.  Batches shrink towards the end, so that
+all seats end together.  Of a lane without a measured time a seat gets one task at a time.
+
+What a failure costs depends on its kind:
+
+    kind          tries again?                                    where
+    ------------  ----------------------------------------------  --------------------------------
+    INPUT         never                                           -
+    CONVERGENCE   up to max_retries, each with a sturdier method  anywhere
+    MEMORY        up to max_retries                               another seat, if there is one
+    CRASH         up to max_retries                               another seat, if there is one
+    TIMEOUT       up to max_retries                               another seat, if there is one
+    LOST          costs no retry; set aside after LOST_LIMIT      another seat, if there is one
+
+When it is asked to stop it sends nothing more, and finishes when no task is out or the grace is over.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qcmb_mpi.engine.failures import Kind
+from qcmb_mpi.farm.cost import CostModel
+
+__all__ = [
+    "Answered",
+    "Failed",
+    "Finish",
+    "Joined",
+    "Keep",
+    "Lost",
+    "Policy",
+    "Schedule",
+    "Send",
+    "State",
+    "StopAsked",
+    "Tick",
+]
+
+LOST_LIMIT = 3  # a task that was on this many seats when they were lost is set aside
+
+
+class State(IntEnum):
+    WAITING = 0
+    OUT = 1
+    DONE = 2
+    FAILED = 3
+
+
+# ---- events -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A seat is ready to compute."""
+
+    seat: int
+
+
+@dataclass(frozen=True, eq=False)
+class Answered:
+    """A seat has computed tasks; also, with none, its sign of life."""
+
+    seat: int
+    tasks: NDArray[np.int64]
+    walls: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A try at a task has failed."""
+
+    seat: int
+    task: int
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A seat is gone: its rank or node has died."""
+
+    seat: int
+
+
+@dataclass(frozen=True)
+class StopAsked:
+    """Hand out nothing more; take what arrives within ``grace`` seconds."""
+
+    grace: float
+
+
+@dataclass(frozen=True)
+class Tick:
+    """Time has passed."""
+
+
+Event = Joined | Answered | Failed | Lost | StopAsked | Tick
+
+
+# ---- commands -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Send:
+    """Send tasks to a seat, to be computed in this order."""
+
+    seat: int
+    tasks: NDArray[np.int64]
+    sturdiness: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Keep:
+    """Keep those answers of the event just handled where ``wanted`` holds."""
+
+    wanted: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Finish:
+    """Nothing is left to wait for; ``stopped`` if tasks were left undone."""
+
+    stopped: bool
+
+
+Command = Send | Keep | Finish
+
+
+# ---- the machine --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The numbers that the schedule goes by.
+
+    Attributes
+    ----------
+    max_retries
+        Further tries after a first failure.
+    silence
+        Seconds without a sign of life after which a seat is not believed any more.
+    batch
+        Seconds of work in a batch at most.
+    shortest_batch
+        Seconds of work in a batch at least, as long as there is that much.
+    most_tasks
+        Tasks in a batch at most.
+    """
+
+    max_retries: int = 2
+    silence: float = float("inf")
+    batch: float = 0.5
+    shortest_batch: float = 0.02
+    most_tasks: int = 1024
+
+
+class _Lane:
+    """The fresh tasks of one block, most expensive first."""
+
+    def __init__(self, block: int, tasks: NDArray[np.int64]):
+        self.block = block
+        self._tasks = tasks
+        self._cursor = 0
+
+    def __len__(self) -> int:
+        return len(self._tasks) - self._cursor
+
+    def front(self, n: int) -> NDArray[np.int64]:
+        return self._tasks[self._cursor : self._cursor + n]
+
+    def take(self, n: int) -> NDArray[np.int64]:
+        tasks = self.front(n)
+        self._cursor += len(tasks)
+        return tasks
+
+    def sieve(self, state: NDArray[np.uint8]) -> None:
+        """Leave out what is not waiting any more."""
+        rest = self._tasks[self._cursor :]
+        self._tasks, self._cursor = rest[state[rest] == State.WAITING], 0
+
+
+@dataclass(eq=False)
+class _Seat:
+    """What the schedule knows of a seat."""
+
+    number: int
+    gone: bool = False
+    held: set[int] = field(default_factory=set)
+    dry_at: float = 0.0  # when it will probably have computed all it holds
+    heard: float = 0.0
+
+
+class Schedule:
+    """Decides who computes what, when.
+
+    Parameters
+    ----------
+    model
+        What tasks cost.
+    done : (n_tasks,) bool
+        Tasks whose answers are known already.
+    policy
+        The numbers to go by.
+    """
+
+    def __init__(self, model: CostModel, done: NDArray[np.bool_], policy: Policy):
+        self.model = model
+        self.policy = policy
+        self.state = np.where(done, State.DONE, State.WAITING).astype(np.uint8)
+        self.n_done = int(done.sum())
+        self.n_failed = 0
+        self.failed_attempts = 0
+        self.finished = False
+        waiting = np.flatnonzero(~done)
+        self._lanes = [
+            _Lane(block, lane[np.argsort(-model.costs[lane], kind="stable")])
+            for block, lane in enumerate(np.split(waiting, np.searchsorted(waiting, model.starts[1:])))
+        ]
+        self._retries: deque[int] = deque()
+        self._tries: dict[int, int] = {}
+        self._losses: dict[int, int] = {}
+        self._sturdiness: dict[int, int] = {}
+        self._shunned: dict[int, set[int]] = {}  # task -> seats where it failed
+        self._seats: dict[int, _Seat] = {}
+        self._idle: dict[int, None] = {}  # seats holding nothing, longest idle first
+        self._due: list[tuple[float, int]] = []  # when a seat will want its next batch
+        self._left = model.by_block(waiting)  # estimated cost of what is neither DONE nor FAILED
+        self._stop_at: float | None = None
+        self._look_at = -float("inf")  # when to look for silent seats again
+
+    # ---- what others may ask ----
+
+    @property
+    def n_tasks(self) -> int:
+        return len(self.state)
+
+    @property
+    def n_waiting(self) -> int:
+        return sum(len(lane) for lane in self._lanes) + len(self._retries)
+
+    @property
+    def next_due(self) -> float:
+        """When the schedule wants its next Tick at the latest."""
+        times = [self._due[0][0]] if self._due and self.n_waiting else []
+        if self._stop_at is not None:
+            times.append(self._stop_at)
+        return min(times, default=float("inf"))
+
+    @property
+    def hungry(self) -> bool:
+        """Whether some seat waits for its next task while there is one."""
+        return bool(self._idle) and self.n_waiting > 0
+
+    def tries(self, task: int) -> int:
+        """How often a task has failed."""
+        return self._tries.get(task, 0) + self._losses.get(task, 0)
+
+    def seconds_left(self) -> float | None:
+        """Expected seconds until the end; None as long as nothing is measured."""
+        seats = sum(not seat.gone for seat in self._seats.values())
+        total = self.model.total_seconds(self._left)
+        return None if total is None or not seats else total / seats
+
+    def busy_fraction(self) -> float:
+        """Fraction of the living seats that hold tasks."""
+        living = [seat for seat in self._seats.values() if not seat.gone]
+        return sum(bool(seat.held) for seat in living) / max(1, len(living))
+
+    # ---- events in, commands out ----
+
+    def handle(self, event: Event, now: float) -> list[Command]:
+        """React to ``event`` at time ``now`` [s]."""
+        commands: list[Command] = []
+        match event:
+            case Answered(seat, tasks, walls):
+                commands.append(Keep(self._answered(self._hear(seat, now), tasks, walls, now)))
+            case Failed(seat, task, kind):
+                self._failed(self._hear(seat, now), task, kind)
+            case Joined(seat):
+                self._hear(seat, now)
+            case Lost(seat):
+                self._lose(self._hear(seat, now))
+            case StopAsked(grace):
+                self._stop_at = min(now + grace, self._stop_at or float("inf"))
+            case Tick():
+                self._look_for_silence(now)
+        number = getattr(event, "seat", None)
+        if number is not None and not self._seats[number].held and not self._seats[number].gone:
+            self._idle[number] = None
+        if self._stop_at is None:
+            commands += self._feed(now)
+        commands += self._end(now)
+        return commands
+
+    def _answered(
+        self, seat: _Seat, tasks: NDArray[np.int64], walls: NDArray[np.float64], now: float
+    ) -> NDArray[np.bool_]:
+        before = self.state[tasks]
+        wanted = np.asarray(before != State.DONE)
+        # a batch names each task once; a repeated one could only come from a broken seat
+        if len(tasks) > 1 and len(np.unique(tasks)) < len(tasks):
+            first = np.zeros(len(tasks), dtype=bool)
+            first[np.unique(tasks, return_index=True)[1]] = True
+            wanted &= first
+        if not len(tasks):
+            return wanted
+        self.state[tasks] = State.DONE
+        self.n_done += int(wanted.sum())
+        self.n_failed -= int((wanted & (before == State.FAILED)).sum())
+        self.model.observe(tasks, walls)
+        self._left -= self.model.by_block(tasks[wanted & (before != State.FAILED)])
+        if (wanted & (before == State.WAITING)).any():
+            self._drop_from_queue()
+        seat.held.difference_update(tasks.tolist())
+        if seat.held:
+            held = np.fromiter(seat.held, dtype=np.int64, count=len(seat.held))
+            self._expect(seat, now + float(self.model.seconds(held).sum()))
+        return wanted
+
+    def _failed(self, seat: _Seat, task: int, kind: Kind) -> None:
+        if task not in seat.held:
+            return  # it was taken away from this seat in the meantime
+        seat.held.discard(task)
+        self.failed_attempts += 1
+        if self.state[task] != State.OUT:
+            return
+        self._tries[task] = self._tries.get(task, 0) + 1
+        if kind is Kind.CONVERGENCE:
+            self._sturdiness[task] = self._sturdiness.get(task, 0) + 1
+        else:
+            self._shunned.setdefault(task, set()).add(seat.number)
+        if kind is Kind.INPUT or self._tries[task] > self.policy.max_retries:
+            self._give_up(task)
+        else:
+            self.state[task] = State.WAITING
+            self._retries.append(task)
+
+    def _lose(self, seat: _Seat) -> None:
+        """Requeue what a lost seat holds; being there costs a task no retry, up to a limit."""
+        seat.gone = True
+        self._idle.pop(seat.number, None)
+        for task in sorted(seat.held):
+            if self.state[task] != State.OUT:
+                continue
+            self._losses[task] = self._losses.get(task, 0) + 1
+            self._shunned.setdefault(task, set()).add(seat.number)
+            if self._losses[task] >= LOST_LIMIT:
+                self._give_up(task)
+            else:
+                self.state[task] = State.WAITING
+                self._retries.append(task)
+        seat.held.clear()
+
+    def _give_up(self, task: int) -> None:
+        self.state[task] = State.FAILED
+        self.n_failed += 1
+        self._left -= self.model.by_block(np.array([task]))
+
+    # ---- handing out ----
+
+    def _feed(self, now: float) -> list[Command]:
+        """Give work to seats that have none, then to those that will soon have none."""
+        commands: list[Command] = []
+        for number in list(self._idle):
+            if not self.n_waiting:
+                break
+            commands += self._serve(self._seats[number], now)
+        while self._due and self._due[0][0] <= now and self.n_waiting:
+            _, number = heapq.heappop(self._due)
+            seat = self._seats[number]
+            if not seat.gone and seat.held and seat.dry_at - now <= self._ahead():
+                commands += self._serve(seat, now)
+        return commands
+
+    def _serve(self, seat: _Seat, now: float) -> list[Command]:
+        tasks = self._take(seat)
+        if not len(tasks):
+            return []
+        self.state[tasks] = State.OUT
+        seat.held.update(tasks.tolist())
+        self._idle.pop(seat.number, None)
+        seconds = float(self.model.seconds(tasks).sum())
+        if np.isfinite(seconds):
+            self._expect(seat, max(seat.dry_at, now) + seconds)
+        sturdiness = np.array([self._sturdiness.get(task, 0) for task in tasks.tolist()], dtype=np.int64)
+        return [Send(seat.number, tasks, sturdiness)]
+
+    def _take(self, seat: _Seat) -> NDArray[np.int64]:
+        """The next batch for a seat: one retried task, or fresh ones worth a batch."""
+        for _ in range(len(self._retries)):
+            task = self._retries.popleft()
+            if self._may_take(seat, task):
+                return np.array([task], dtype=np.int64)
+            self._retries.append(task)
+        lane = max(self._lanes, key=self._seconds_at_front, default=None)
+        if lane is None or not len(lane):
+            return np.empty(0, dtype=np.int64)
+        candidates = lane.front(self.policy.most_tasks)
+        n = 1
+        if self.model.measured[lane.block]:
+            total = np.cumsum(self.model.seconds(candidates))
+            n = max(1, int(np.searchsorted(total, self._batch_seconds(), side="right")))
+        return lane.take(n)
+
+    def _seconds_at_front(self, lane: _Lane) -> float:
+        front = lane.front(1)
+        if not len(front):
+            return -1.0
+        seconds = float(self.model.seconds(front)[0])
+        return seconds if np.isfinite(seconds) else float(self.model.costs[front[0]])
+
+    def _may_take(self, seat: _Seat, task: int) -> bool:
+        """Whether a retried task may go to a seat: not where it failed, if there is another."""
+        shunned = self._shunned.get(task, set())
+        if seat.number not in shunned:
+            return True
+        return all(other.gone or other.number in shunned for other in self._seats.values())
+
+    def _drop_from_queue(self) -> None:
+        """A late answer has come for a task that waits to be computed again."""
+        self._retries = deque(task for task in self._retries if self.state[task] == State.WAITING)
+        for lane in self._lanes:
+            lane.sieve(self.state)
+
+    def _batch_seconds(self) -> float:
+        """Seconds of work in the next batch: a quarter of an even share of what is left."""
+        rest = self.model.total_seconds(self._left) or 0.0
+        share = rest / (4 * max(1, len(self._seats)))
+        return min(self.policy.batch, max(self.policy.shortest_batch, share))
+
+    def _ahead(self) -> float:
+        """How long before a seat runs dry it gets its next batch [s]."""
+        return self._batch_seconds() / 2
+
+    # ---- seats ----
+
+    def _hear(self, number: int, now: float) -> _Seat:
+        """A sign of life: also a seat that was given up is believed again."""
+        seat = self._seats.setdefault(number, _Seat(number))
+        seat.gone = False
+        seat.heard = now
+        return seat
+
+    def _expect(self, seat: _Seat, dry_at: float) -> None:
+        """A seat will probably have computed all it holds at ``dry_at``."""
+        seat.dry_at = dry_at
+        heapq.heappush(self._due, (dry_at - self._ahead(), seat.number))
+
+    def _look_for_silence(self, now: float) -> None:
+        if now < self._look_at or self.policy.silence == float("inf"):
+            return
+        self._look_at = now + self.policy.silence / 10
+        for seat in self._seats.values():
+            if not seat.gone and now - seat.heard > self.policy.silence:
+                self._lose(seat)
+
+    def _end(self, now: float) -> list[Command]:
+        """Finish when there is nothing left to wait for."""
+        out = self.n_tasks - self.n_done - self.n_failed - self.n_waiting
+        over = self.n_done + self.n_failed == self.n_tasks
+        stopped = self._stop_at is not None and (out == 0 or now >= self._stop_at)
+        if (over or stopped) and not self.finished:
+            self.finished = True
+            return [Finish(stopped=not over)]
+        return []

@@ -52,14 +52,17 @@ class Crew:
 
     Parameters
     ----------
-    seats
-        Numbers of the seats to fill.
     environ
         Environment of the runners: the process's own less the launcher's variables.
+
+    Attributes
+    ----------
+    seats
+        Numbers of the seats that have a runner.
     """
 
-    def __init__(self, seats: Sequence[int], environ: Mapping[str, str]):
-        self.seats = tuple(seats)
+    def __init__(self, environ: Mapping[str, str]):
+        self.seats: tuple[int, ...] = ()
         self._nursery, self._channel = start_nursery(environ)
         self._runners: dict[int, _Runner] = {}
         self._leftover: list[tuple[int, Answers]] = []
@@ -79,8 +82,9 @@ class Crew:
         self._timeout = timeout
         nursery.send(self._channel, ("setup", pickle.dumps(setup)))
 
-    def start(self) -> None:
+    def start(self, seats: Sequence[int]) -> None:
         """Start a runner for every seat; raises InputError if an engine is missing."""
+        self.seats = tuple(seats)
         word, argument = nursery.receive(self._channel)
         if word == "refused":
             message, field = argument

@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,16 @@ from numpy.typing import NDArray
 from qcmb_mpi.engine.failures import Kind
 from qcmb_mpi.expansion.plan import TaskTable
 
-__all__ = ["ANSWER", "WHOLE", "Answers", "Frames", "Work", "failure", "frame", "make_work"]
+__all__ = ["ANSWER", "WHOLE", "Answers", "Frames", "Tag", "Work", "failure", "frame", "make_work"]
+
+
+class Tag(IntEnum):
+    """What a message between ranks is."""
+
+    WORK = 1  #: to a rank: Work
+    ANSWERS = 2  #: to rank 0: Answers, also none, as a sign of life
+    END = 3  #: to a rank: the exit code
+
 
 #: ``n_basis`` of a task whose basis is the whole cluster; 0 stands for the real fragments' own.
 WHOLE = -1

@@ -1,0 +1,156 @@
+"""The command line: parses, calls, prints.  What is computed and decided is elsewhere."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import qcmb_mpi
+from qcmb_mpi.errors import ExitCode, InputError, QcmbError
+
+__all__ = ["main"]
+
+COMMANDS = ("run", "plan", "validate", "check")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program; returns its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = _parser()
+    if arguments and arguments[0] not in COMMANDS and not arguments[0].startswith("-"):
+        arguments.insert(0, "run")
+    elif arguments and arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version"):
+        arguments.insert(0, "run")
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help()
+        return ExitCode.WRONG_INPUT
+    _log_to_stderr(getattr(options, "log_level", None) or "INFO")
+    try:
+        return int(options.call(options))
+    except QcmbError as error:
+        if str(error):
+            print(f"qcmb_mpi: {error}", file=sys.stderr)
+        return int(error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.FINISHED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="qcmb-mpi",
+        description="Many-body expansions of molecular clusters, on one machine or with mpirun.",
+        epilog="`qcmb-mpi INPUT` is short for `qcmb-mpi run INPUT`.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"qcmb_mpi {qcmb_mpi.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+
+    run = commands.add_parser("run", help="compute an expansion", allow_abbrev=False)
+    run.add_argument("input", metavar="INPUT", help="input file (JSON or YAML)")
+    run.add_argument("-o", "--output", metavar="FILE", help="result (default: INPUT's stem + .result.json)")
+    run.add_argument(
+        "--checkpoint",
+        "--checkpoint-file",
+        dest="checkpoint_file",
+        metavar="FILE",
+        help="finished tasks (default: INPUT's stem + .checkpoint.h5)",
+    )
+    run.add_argument("--no-checkpoint", action="store_true", help="keep none")
+    run.add_argument("--overwrite", action="store_true", help="drop an existing checkpoint and begin again")
+    run.add_argument("--resume", action="store_true", help="go on from the checkpoint (what happens anyway)")
+    run.add_argument(
+        "--parallel", action=argparse.BooleanOptionalAction, default=None, help="several processes or one"
+    )
+    run.add_argument("--n-workers", metavar="N", help="processes without MPI (default: all cores)")
+    run.add_argument("--timeout-per-task", metavar="S", help="seconds that a try may take")
+    run.add_argument("--max-retries", metavar="N", help="further tries after a failure")
+    run.add_argument("--checkpoint-interval", metavar="N", help="finished tasks between two saves")
+    run.add_argument("--cache-dir", metavar="DIR", help="folder of answers shared between jobs")
+    run.add_argument("--scratch-dir", metavar="DIR", help="folder for temporary files")
+    run.add_argument("--walltime", metavar="HH:MM:SS", help="stop in time to save")
+    run.add_argument("--symmetry", action="store_true", default=None, help="equivalent n-mers once")
+    run.add_argument("--plugin", action="append", dest="plugins", metavar="MODULE", help="import MODULE first")
+    run.add_argument("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR")
+    run.add_argument("--quiet", "-q", action="store_true", help="print nothing but errors")
+    run.add_argument("--progress", choices=("auto", "bar", "lines", "none"), default="auto")
+    run.set_defaults(call=_run)
+
+    plan = commands.add_parser("plan", help="what an input will compute", allow_abbrev=False)
+    plan.add_argument("input", metavar="INPUT")
+    plan.add_argument("--json", action="store_true", help="machine-readable")
+    plan.add_argument("--show-tasks", action="store_true", help="the label of every task")
+    plan.set_defaults(call=_plan)
+
+    validate = commands.add_parser("validate", help="whether an input is right", allow_abbrev=False)
+    validate.add_argument("input", metavar="INPUT")
+    validate.add_argument("--json", action="store_true", help="machine-readable")
+    validate.add_argument("--plugin", action="append", dest="plugins", metavar="MODULE")
+    validate.set_defaults(call=_validate)
+
+    check = commands.add_parser("check", help="whether this job is set up well", allow_abbrev=False)
+    check.add_argument("folder", metavar="FOLDER", nargs="?", default=".", help="where the job will write")
+    check.add_argument("--json", action="store_true", help="machine-readable")
+    check.set_defaults(call=_check)
+    return parser
+
+
+def _log_to_stderr(level: str) -> None:
+    log = logging.getLogger("qcmb_mpi")
+    if not log.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("qcmb_mpi: %(levelname)s: %(message)s"))
+        log.addHandler(handler)
+    if level.upper() in logging.getLevelNamesMapping() if sys.version_info >= (3, 11) else True:
+        log.setLevel(level.upper())
+
+
+SETTINGS = (
+    "checkpoint_file",
+    "parallel",
+    "n_workers",
+    "timeout_per_task",
+    "max_retries",
+    "checkpoint_interval",
+    "cache_dir",
+    "scratch_dir",
+    "walltime",
+    "symmetry",
+    "plugins",
+    "log_level",
+)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from qcmb_mpi.job import start
+
+    begin = start()  # before anything slow is imported: engines are imported meanwhile
+    from qcmb_mpi.commands import run
+
+    flags = {name: getattr(options, name) for name in SETTINGS}
+    return run(begin, options, flags)
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from qcmb_mpi.commands import plan
+
+    return plan(options)
+
+
+def _validate(options: argparse.Namespace) -> int:
+    from qcmb_mpi.commands import validate
+
+    return validate(options)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from qcmb_mpi.commands import check
+
+    return check(options)

@@ -1,0 +1,158 @@
+"""What each subcommand does with what the command line has parsed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from qcmb_mpi.config import ExecutorConfig, merge
+from qcmb_mpi.errors import ExitCode, InputError, QcmbError, Stopped, TasksFailed
+from qcmb_mpi.inputs import Loaded, load
+from qcmb_mpi.job import Options, Start, examine, start
+from qcmb_mpi.job import run as run_job
+from qcmb_mpi.report.summary import plan_as_dict, plan_text, result_text
+
+__all__ = ["check", "plan", "run", "validate"]
+
+
+def run(begin: Start, options: argparse.Namespace, flags: Mapping[str, Any]) -> int:
+    """Compute an input; write the result; print the summary on rank 0."""
+    output = _beside(options.input, options.output, ".result.json")
+
+    def loader() -> tuple[Loaded, ExecutorConfig, Options]:
+        loaded = load(options.input)
+        config = merge(flags, loaded.execution, os.environ)
+        checkpoint = None
+        if not options.no_checkpoint:
+            checkpoint = _beside(options.input, config.checkpoint_file, ".checkpoint.h5")
+            _writable(checkpoint, "--checkpoint")
+        _writable(output, "--output")
+        progress = "none" if options.quiet else options.progress
+        return loaded, config, Options(checkpoint, options.overwrite, progress)
+
+    try:
+        result = run_job(begin, loader)
+    except (TasksFailed, Stopped) as error:
+        if str(error):
+            _write(output, json.dumps(_failure(error), indent=1))
+        raise
+    if result is None:
+        return ExitCode.FINISHED
+    _write(output, _serialise(result))
+    if not options.quiet:
+        print(result_text(result))
+        print(f"Result: {output}")
+    return ExitCode.FINISHED
+
+
+def plan(options: argparse.Namespace) -> int:
+    """Print what an input will compute."""
+    loaded = load(options.input)
+    if options.json:
+        print(json.dumps(plan_as_dict(loaded.problem), indent=1))
+    else:
+        _warn(loaded)
+        print(plan_text(loaded.problem, show_tasks=options.show_tasks))
+    return ExitCode.FINISHED
+
+
+def validate(options: argparse.Namespace) -> int:
+    """Say whether an input is right, engines asked."""
+    try:
+        loaded = load(options.input)
+        config = merge({"plugins": options.plugins}, loaded.execution, os.environ)
+        description = examine(start(), loaded.problem, config)
+    except QcmbError as error:
+        if options.json:
+            field = error.field if isinstance(error, InputError) else None
+            print(json.dumps({"valid": False, "field": field, "error": str(error)}))
+            return error.exit_code
+        raise
+    if options.json:
+        print(json.dumps({"valid": True, "warnings": loaded.warnings, "programs": dict(description.versions)}))
+    else:
+        _warn(loaded)
+        programs = ", ".join(f"{name} {version}" for name, version in sorted(set(description.versions)))
+        print(f"{options.input}: right ({programs})")
+    return ExitCode.FINISHED
+
+
+def check(options: argparse.Namespace) -> int:
+    """Say whether this job, with its ranks, is set up well."""
+    from qcmb_mpi.report.gather import gather
+
+    return gather(start(), Path(options.folder), as_json=options.json)
+
+
+def _warn(loaded: Loaded) -> None:
+    for warning in loaded.warnings:
+        print(f"qcmb_mpi: WARNING: {warning}", file=sys.stderr)
+
+
+def _beside(source: str, given: str | None, ending: str) -> Path:
+    path = Path(source)
+    return Path(given) if given else path.with_name(path.stem + ending)
+
+
+def _writable(path: Path, flag: str) -> None:
+    folder = path.parent
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; expected the name of a file", flag)
+    if not folder.is_dir():
+        raise InputError(f"the folder {folder} does not exist; create it or choose another", flag)
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"cannot write in the folder {folder} ({error.strerror}); choose another", flag
+        ) from None
+
+
+def _write(path: Path, text: str) -> None:
+    """Write under a temporary name and rename, so that nobody sees half a result."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(temporary, "w") as file:
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise Stopped(
+            f"the result could not be written to {path} ({error.strerror}); all tasks are in the checkpoint, "
+            "so run the same command again with another --output",
+            0,
+            0,
+            {},
+        ) from None
+
+
+def _serialise(result: Any) -> str:
+    if hasattr(result, "model_dump_json"):
+        return str(result.model_dump_json(indent=1))
+    return str(result.json(indent=1))
+
+
+def _failure(error: TasksFailed | Stopped) -> dict[str, Any]:
+    """The result file of a job that did not finish."""
+    kind = "tasks_failed" if isinstance(error, TasksFailed) else "stopped"
+    content: dict[str, Any] = {
+        "schema_name": "qcschema_failed_operation",
+        "success": False,
+        "error": {"error_type": kind, "error_message": str(error)},
+        "complete": error.complete,
+    }
+    if isinstance(error, TasksFailed):
+        content["failed_tasks"] = [
+            {"label": f.label, "kind": f.kind, "attempts": f.attempts, "message": f.message}
+            for f in error.failures
+        ]
+    return content

@@ -1,0 +1,69 @@
+"""``ParallelManyBodyComputer``: the whole program behind QCManyBody's call."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from qcmb_mpi.config import ExecutorConfig, merge
+from qcmb_mpi.inputs import Loaded, from_model
+from qcmb_mpi.job import Options, run, start
+from qcmb_mpi.parallel import Executor
+
+__all__ = ["ParallelManyBodyComputer"]
+
+
+class ParallelManyBodyComputer:
+    """Runs many-body expansions on all cores, or all MPI ranks, that there are."""
+
+    @classmethod
+    def from_manybodyinput(
+        cls,
+        mb_input: Any,
+        parallel: bool = False,
+        n_workers: int | None = None,
+        executor: Executor | None = None,
+    ) -> Any:
+        """Compute a many-body expansion.
+
+        Under ``mpirun`` every rank calls this, whatever the executor; the ranks share the work.
+
+        Parameters
+        ----------
+        mb_input
+            QCManyBody's ``ManyBodyInput`` (version 1 or 2), or a dictionary with the same fields or in
+            the flat form ``{molecule, driver, specification: {program, method, basis}, keywords}``.
+        parallel
+            Use several processes.
+        n_workers
+            How many; all cores that this process may use by default.
+        executor
+            Where and how to compute; overrides ``parallel`` and ``n_workers``.
+
+        Returns
+        -------
+        ManyBodyResult or None
+            Of the same version as the input, a subclass of QCManyBody's.  None on MPI ranks
+            other than 0.
+
+        Raises
+        ------
+        InputError
+            The input cannot be computed; nothing was run.
+        TasksFailed, Stopped
+            Not all tasks were computed; the exception carries what is complete.
+        """
+
+        def load() -> tuple[Loaded, ExecutorConfig, Options]:
+            loaded = from_model(mb_input)
+            if executor is not None:
+                config = executor.config
+            else:
+                flags: Mapping[str, Any] = {"parallel": parallel or n_workers is not None, "n_workers": n_workers}
+                config = merge(flags, loaded.execution, os.environ)
+            file = config.checkpoint_file
+            return loaded, config, Options(checkpoint=Path(file) if file else None)
+
+        return run(start(getattr(executor, "comm", None)), load)

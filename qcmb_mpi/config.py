@@ -1,0 +1,303 @@
+"""How to run: the executor's settings, checked by name and merged from flags, input and environment.
+
+Knows nothing of molecules, of MPI, or of where the sections it merges were read.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from qcmb_mpi.errors import InputError
+
+__all__ = ["ENVIRONMENT_PREFIX", "ExecutorConfig", "merge"]
+
+ENVIRONMENT_PREFIX = "QCMB_MPI_"
+EXECUTOR_TYPES = ("auto", "sequential", "multiprocessing", "mpi")
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+_BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_BINARY = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+_WORDS = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(("false", "no", "off", "0"), False)
+
+
+class _Wrong(ValueError):
+    """What was expected instead; the caller adds name and value."""
+
+
+@dataclass(frozen=True)
+class ExecutorConfig:
+    """Settings of a run; none of them changes a result.
+
+    Every field also has an environment variable, ``QCMB_MPI_`` and its name in capitals.  Text is
+    understood everywhere (``"4"``, ``"true"``, ``"02:30:00"``, ``"4GB"``).
+
+    Attributes
+    ----------
+    n_workers
+        Processes of a local run, at least 1; None uses all cores this process may use.  Under MPI
+        the ranks decide.
+    timeout_per_task
+        Seconds after which an attempt at a task is stopped; None never does.
+    max_retries
+        Further attempts at a task that failed.
+    checkpoint_interval
+        Tasks between two saves.
+    checkpoint_file
+        Where finished tasks are kept; None keeps none (the command line has a default).
+    cache_dir
+        Folder of answers shared between runs.
+    scratch_dir
+        Folder for the programs' temporary files.
+    log_level
+        ``DEBUG``, ``INFO``, ``WARNING``, ``ERROR`` or ``CRITICAL``.
+    executor_type
+        ``auto``, ``sequential``, ``multiprocessing`` or ``mpi``.
+    parallel
+        False runs one task at a time, True uses several processes, None decides by the executor.
+    plugins
+        Modules imported in every runner first; text is split at commas.
+    symmetry
+        Compute equivalent n-mers once.
+    walltime
+        Seconds this job may take, or ``HH:MM:SS`` (``D-HH:MM:SS``); None asks the queueing system.
+    threads_per_worker
+        Threads of one task; None divides the cores.
+    memory_per_worker
+        Bytes one task may use, or text such as ``4GB`` or ``500MiB``; None divides the memory.
+    heartbeat
+        Seconds of silence after which a rank is asked about.
+
+    Raises
+    ------
+    InputError
+        A value that is not allowed, with ``field`` set to its name.
+    """
+
+    n_workers: int | None = None
+    timeout_per_task: float | None = 3600.0
+    max_retries: int = 2
+    checkpoint_interval: int = 10
+    checkpoint_file: str | None = None
+    cache_dir: str | None = None
+    scratch_dir: str | None = None
+    log_level: str = "INFO"
+    executor_type: str = "auto"
+    parallel: bool | None = None
+    plugins: tuple[str, ...] = ()
+    symmetry: bool = False
+    walltime: float | None = None
+    threads_per_worker: int | None = None
+    memory_per_worker: int | None = None
+    heartbeat: float = 30.0
+
+    def __post_init__(self) -> None:
+        for name in FIELDS:
+            object.__setattr__(self, name, _checked(name, getattr(self, name), name))
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any], section: str = "") -> ExecutorConfig:
+        """Settings from a mapping; unknown names are refused with the nearest known one."""
+        return cls(**_checked_section(values, section))
+
+
+#: Names of all settings.
+FIELDS = tuple(field.name for field in fields(ExecutorConfig))
+
+
+def merge(
+    flags: Mapping[str, Any],
+    section: Mapping[str, Any],
+    environ: Mapping[str, str] | None = None,
+) -> ExecutorConfig:
+    """The settings of a run: flag, else ``execution`` section, else environment, else default.
+
+    Parameters
+    ----------
+    flags
+        Settings given on the command line by field name; a value of None was not given.
+    section
+        The input file's ``execution`` section.  None is a value there (``n_workers: null``).
+    environ
+        Environment variables; those of this process by default.
+
+    Raises
+    ------
+    InputError
+        A wrong value or unknown name, in the spelling of its source: ``--n-workers``,
+        ``execution.n_workers`` or ``environment variable QCMB_MPI_N_WORKERS``.
+    """
+    merged: dict[str, Any] = {}
+    for name in FIELDS:
+        variable = ENVIRONMENT_PREFIX + name.upper()
+        text = (os.environ if environ is None else environ).get(variable, "")
+        if text.strip():  # an empty variable is an unset one
+            merged[name] = _checked(name, text, f"environment variable {variable}")
+    merged.update(_checked_section(section, "execution"))
+    for name, value in flags.items():
+        if value is not None:
+            merged[name] = _checked(name, value, "--" + name.replace("_", "-"))
+    return ExecutorConfig(**merged)
+
+
+def _checked_section(values: Mapping[str, Any], section: str) -> dict[str, Any]:
+    checked = {}
+    for name, value in values.items():
+        where = f"{section}.{name}" if section else str(name)
+        if name not in FIELDS:
+            raise InputError(f"there is no such setting; {_nearest(str(name), FIELDS)}", where)
+        checked[name] = _checked(name, value, where)
+    return checked
+
+
+def _checked(name: str, value: Any, where: str) -> Any:
+    try:
+        return _CHECKS[name](value)
+    except _Wrong as wrong:
+        raise InputError(f"{value!r} is not allowed; expected {wrong}", where) from None
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    known = tuple(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
+
+
+def _whole(least: int, optional: bool = False) -> Callable[[Any], int | None]:
+    expected = f"a whole number of at least {least}" + (" or null" if optional else "")
+
+    def check(value: Any) -> int | None:
+        if optional and _is_none(value):
+            return None
+        number = _number(value, expected)
+        if number != int(number) or number < least:
+            raise _Wrong(expected)
+        return int(number)
+
+    return check
+
+
+def _positive(expected: str, optional: bool = False) -> Callable[[Any], float | None]:
+    def check(value: Any) -> float | None:
+        if optional and _is_none(value):
+            return None
+        number = _number(value, expected)
+        if number <= 0:
+            raise _Wrong(expected)
+        return number
+
+    return check
+
+
+def _number(value: Any, expected: str) -> float:
+    if isinstance(value, bool):
+        raise _Wrong(expected)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise _Wrong(expected) from None
+    if not math.isfinite(number):
+        raise _Wrong(expected)
+    return number
+
+
+def _is_none(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and value.strip().lower() in ("none", "null"))
+
+
+def _word(known: tuple[str, ...], normal: Callable[[str], str]) -> Callable[[Any], str]:
+    def check(value: Any) -> str:
+        word = normal(value.strip()) if isinstance(value, str) else None
+        if word not in known:
+            raise _Wrong("one of " + ", ".join(known))
+        return word
+
+    return check
+
+
+def _flag(optional: bool = False) -> Callable[[Any], bool | None]:
+    def check(value: Any) -> bool | None:
+        if optional and _is_none(value):
+            return None
+        if isinstance(value, str):
+            value = _WORDS.get(value.strip().lower())
+        if not isinstance(value, bool):
+            raise _Wrong("true or false" + (" or null" if optional else ""))
+        return value
+
+    return check
+
+
+def _path(value: Any) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
+        raise _Wrong("a path")
+    return os.path.expanduser(os.fspath(value))
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = [name.strip() for name in value.split(",") if name.strip()]
+    if value is None:
+        return ()
+    names = tuple(value) if isinstance(value, (list, tuple)) else (value,)
+    for name in names:
+        if not isinstance(name, str) or not all(part.isidentifier() for part in name.split(".")):
+            raise _Wrong("names of Python modules")
+    return names
+
+
+def _duration(value: Any) -> float | None:
+    expected = "seconds above 0, or HH:MM:SS or D-HH:MM:SS"
+    if isinstance(value, str) and ":" in value:
+        match = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d{1,2})(?::(\d{1,2}))?", value.strip())
+        if match is None:
+            raise _Wrong(expected)
+        days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+        value = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    return _positive(expected, optional=True)(value)
+
+
+def _memory(value: Any) -> int | None:
+    if _is_none(value):
+        return None
+    expected = "bytes above 0, or text such as 4GB or 500MiB"
+    if isinstance(value, str):
+        match = re.fullmatch(r"([\d.]+)\s*(?:([kmgt]?)(i?)b?)", value.strip().lower())
+        if match is None:
+            raise _Wrong(expected)
+        number, letter, binary = match.groups()
+        if binary and not letter:
+            raise _Wrong(expected)
+        factor = _BINARY[letter] if binary else _BYTES[letter]
+        value = _number(number, expected) * factor
+    size = _number(value, expected)
+    if size < 1:
+        raise _Wrong(expected)
+    return int(size)
+
+
+_CHECKS: dict[str, Callable[[Any], Any]] = {
+    "n_workers": _whole(1, optional=True),
+    "timeout_per_task": _positive("seconds above 0, or null for no limit", optional=True),
+    "max_retries": _whole(0),
+    "checkpoint_interval": _whole(1),
+    "checkpoint_file": _path,
+    "cache_dir": _path,
+    "scratch_dir": _path,
+    "log_level": _word(LOG_LEVELS, str.upper),
+    "executor_type": _word(EXECUTOR_TYPES, str.lower),
+    "parallel": _flag(optional=True),
+    "plugins": _names,
+    "symmetry": _flag(),
+    "walltime": _duration,
+    "threads_per_worker": _whole(1, optional=True),
+    "memory_per_worker": _memory,
+    "heartbeat": _positive("seconds above 0"),
+}

@@ -1,0 +1,188 @@
+"""The loop of rank 0: carries events to the schedule and its commands out to the seats.
+
+It decides nothing; it moves tasks, answers and time between schedule, seats and store.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qcmb_mpi.engine.failures import Kind
+from qcmb_mpi.expansion.plan import TaskTable
+from qcmb_mpi.farm.local import Crew
+from qcmb_mpi.farm.messages import Answers, Tag, make_work
+from qcmb_mpi.farm.schedule import (
+    Answered,
+    Event,
+    Failed,
+    Finish,
+    Joined,
+    Keep,
+    Schedule,
+    Send,
+    StopAsked,
+    Tick,
+)
+
+__all__ = ["Master", "Ranks", "Sink", "Statistics"]
+
+WATCH = 0.02  # seconds between two rounds while every seat has work
+EAGER = 0.001  # the least time between two rounds
+
+
+class Ranks(Protocol):
+    """The other ranks, as the master uses them."""
+
+    def send(self, rank: int, tag: int, data: bytes) -> None: ...
+
+    def poll(self) -> list[tuple[int, int, bytes]]: ...
+
+
+class Sink(Protocol):
+    """Where answers go."""
+
+    def append(self, answers: Answers, seat: int, attempts: NDArray[np.int64]) -> None: ...
+
+    def append_failures(self, answers: Answers, seat: int, attempts: NDArray[np.int64]) -> None: ...
+
+    def save(self) -> None: ...
+
+    def round(self, schedule: Schedule, now: float) -> None:
+        """Called in every round of the loop: time to save and to show progress."""
+        ...
+
+
+@dataclass
+class Statistics:
+    """Where the time went.
+
+    Attributes
+    ----------
+    wall
+        Seconds from the first task to the last answer.
+    engine
+        Seconds that engines computed, over all seats.
+    seats
+        Seats that took part.
+    master
+        Seconds that this loop itself was busy.
+    """
+
+    wall: float = 0.0
+    engine: float = 0.0
+    seats: int = 0
+    master: float = 0.0
+
+
+class Master:
+    """Drives a schedule.
+
+    Parameters
+    ----------
+    table
+        The tasks.
+    schedule
+        Decides.
+    crew
+        Runners of this process.
+    ranks
+        The other ranks, if there are any.
+    sink
+        Takes the answers.
+    stop
+        Asked in every round: seconds of grace if the job has just been asked to stop, else None.
+    """
+
+    def __init__(
+        self,
+        table: TaskTable,
+        schedule: Schedule,
+        crew: Crew,
+        ranks: Ranks | None,
+        sink: Sink,
+        stop: Callable[[], float | None],
+    ):
+        self._table = table
+        self._schedule = schedule
+        self._crew = crew
+        self._ranks = ranks
+        self._sink = sink
+        self._stop = stop
+        self._finish: Finish | None = None
+        self._joined: set[int] = set()
+        self.last_words: dict[int, str] = {}  # task -> message of its last failure
+        self.last_kinds: dict[int, Kind] = {}
+        self.statistics = Statistics()
+
+    def run(self) -> Finish:
+        """Compute until the schedule says that it is over."""
+        begin = time.monotonic()
+        for seat in self._crew.seats:
+            self._tell(Joined(seat), begin)
+        self._tell(Tick(), begin)
+        while self._finish is None:
+            awake = time.monotonic()
+            self._round(awake)
+            now = time.monotonic()
+            self.statistics.master += now - awake
+            if self._finish is None:
+                self._crew.wait(min(WATCH, max(EAGER, self._schedule.next_due - now)))
+        self.statistics.wall = time.monotonic() - begin
+        self.statistics.seats = len(self._joined)
+        return self._finish
+
+    def _round(self, now: float) -> None:
+        for seat, answers in self._crew.poll():
+            self._take(seat, answers, now)
+        for rank, _, data in self._ranks.poll() if self._ranks else []:
+            self._take(rank, Answers.decode(data), now)
+        grace = self._stop()
+        if grace is not None:
+            self._sink.save()
+            self._tell(StopAsked(grace), now)
+        self._tell(Tick(), now)
+        self._sink.round(self._schedule, now)
+
+    def _take(self, seat: int, answers: Answers, now: float) -> None:
+        kinds = answers.heads["kind"]
+        tasks = answers.heads["task"]
+        attempts = np.array([self._schedule.tries(task) for task in tasks.tolist()], dtype=np.int64)
+        for position in np.flatnonzero(kinds).tolist():
+            task = int(tasks[position])
+            self.last_words[task] = answers.text(position)
+            self.last_kinds[task] = Kind(int(kinds[position]))
+            self._tell(Failed(seat, task, self.last_kinds[task]), now)
+        if kinds.any():
+            self._sink.append_failures(answers.only(kinds != 0), seat, attempts[kinds != 0])
+            answers, attempts = answers.only(kinds == 0), attempts[kinds == 0]
+        walls = answers.heads["wall"].astype(np.float64)
+        self.statistics.engine += float(walls.sum())
+        event = Answered(seat, answers.heads["task"].astype(np.int64), walls)
+        wanted = self._tell(event, now)
+        if wanted is not None and wanted.any():
+            self._sink.append(answers.only(wanted), seat, attempts[wanted])
+
+    def _tell(self, event: Event, now: float) -> NDArray[np.bool_] | None:
+        """Give an event to the schedule and carry out its commands; returns what Keep says."""
+        wanted = None
+        if isinstance(event, (Joined, Answered)):
+            self._joined.add(event.seat)
+        for command in self._schedule.handle(event, now):
+            match command:
+                case Send(seat, tasks, sturdiness):
+                    work = make_work(self._table, tasks, sturdiness)
+                    if seat in self._crew.seats:
+                        self._crew.send(seat, work)
+                    elif self._ranks is not None:
+                        self._ranks.send(seat, Tag.WORK, work.encode())
+                case Keep(mask):
+                    wanted = mask
+                case Finish():
+                    self._finish = command
+        return wanted

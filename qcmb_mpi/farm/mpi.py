@@ -1,0 +1,106 @@
+"""MPI as the farm needs it: bytes to a rank, bytes from any rank, nobody spinning.
+
+The only module that imports mpi4py, and it is imported only when a launcher has started this
+process or the user handed in a communicator.  It knows nothing of what the bytes mean.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import Any
+
+import mpi4py
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["World", "connect"]
+
+LONGEST_NAP = 0.005  # seconds between two looks at a collective operation
+
+
+def connect(comm: Any = None) -> World:
+    """The world of this process: ``comm``, or a copy of all ranks that were started together."""
+    if comm is None:
+        mpi4py.rc.thread_level = "funneled"  # only the main thread calls MPI
+        from mpi4py import MPI
+
+        comm = MPI.COMM_WORLD
+    return World(comm)
+
+
+class World:
+    """The ranks of a job.
+
+    Parameters
+    ----------
+    comm
+        An mpi4py communicator; messages travel in a copy of it, apart from anybody else's.
+    """
+
+    def __init__(self, comm: Any):
+        from mpi4py import MPI
+
+        self._mpi = MPI
+        self._comm = comm.Dup()
+        self.rank: int = self._comm.Get_rank()
+        self.size: int = self._comm.Get_size()
+        self.hosts: list[str] = self._comm.allgather(socket.gethostname())
+        self.library = MPI.Get_library_version().split("\n")[0].split(",")[0].strip()
+        self._outgoing: list[tuple[Any, bytes]] = []
+
+    def neighbours(self, mine: Any) -> tuple[int, list[Any]]:
+        """This rank's number on its node, and ``mine`` of every rank of the node."""
+        node = self._comm.Split_type(self._mpi.COMM_TYPE_SHARED)
+        try:
+            return node.Get_rank(), node.allgather(mine)
+        finally:
+            node.Free()
+
+    def collect(self, mine: Any) -> list[Any]:
+        """``mine`` of every rank, on every rank."""
+        return list(self._comm.allgather(mine))
+
+    def broadcast(self, data: bytes | None) -> bytes:
+        """Give ``data`` of rank 0 to every rank; the others pass None and sleep until it comes."""
+        length = np.array([0 if data is None else len(data)], dtype=np.int64)
+        self._nap(self._comm.Ibcast(length))
+        buffer: NDArray[np.uint8] = np.empty(int(length[0]), dtype=np.uint8)
+        if data is not None:
+            buffer[:] = np.frombuffer(data, dtype=np.uint8)
+        self._nap(self._comm.Ibcast(buffer))
+        return buffer.tobytes()
+
+    def send(self, rank: int, tag: int, data: bytes) -> None:
+        """Send ``data`` without waiting for it to arrive."""
+        self._outgoing = [(request, kept) for request, kept in self._outgoing if not request.Test()]
+        request = self._comm.Isend([data, self._mpi.BYTE], dest=rank, tag=tag)
+        self._outgoing.append((request, data))
+
+    def poll(self) -> list[tuple[int, int, bytes]]:
+        """Messages that have arrived: (rank, tag, data)."""
+        found = []
+        status = self._mpi.Status()
+        while (message := self._comm.Improbe(status=status)) is not None:
+            buffer = bytearray(status.Get_count(self._mpi.BYTE))
+            message.Recv([buffer, self._mpi.BYTE])
+            found.append((status.Get_source(), status.Get_tag(), bytes(buffer)))
+        return found
+
+    def flush(self, seconds: float) -> None:
+        """Wait until what was sent has left, but not longer than ``seconds``."""
+        end = time.monotonic() + seconds
+        while self._outgoing and time.monotonic() < end:
+            self._outgoing = [(request, kept) for request, kept in self._outgoing if not request.Test()]
+            time.sleep(0.001)
+
+    def close(self) -> None:
+        """Free the communicator; all ranks together."""
+        self._nap(self._comm.Ibarrier())
+        self._comm.Free()
+
+    def _nap(self, request: Any) -> None:
+        nap = 0.0001
+        while not request.Test():
+            time.sleep(nap)
+            nap = min(2 * nap, LONGEST_NAP)

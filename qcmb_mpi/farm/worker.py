@@ -1,0 +1,65 @@
+"""The loop of every rank but 0: hand work to this rank's runner, hand its answers back.
+
+It knows the tags of messages but not what tasks are.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from qcmb_mpi.farm.local import Crew
+from qcmb_mpi.farm.messages import Answers, Tag, Work
+
+if TYPE_CHECKING:
+    from qcmb_mpi.farm.mpi import World
+
+__all__ = ["work"]
+
+REPORT_EVERY = 0.05  # seconds of answers that travel in one message, while there is work to go on with
+WATCH = 0.02  # seconds between two looks at MPI while the runner computes
+NAP = 0.0005, 0.005  # the same while it has nothing to do: first, and longest
+
+
+def work(world: World, crew: Crew, heartbeat: float) -> int:
+    """Compute until rank 0 says that it is over.
+
+    Parameters
+    ----------
+    world
+        The ranks.
+    crew
+        This rank's runner, already started.
+    heartbeat
+        Seconds between two signs of life.
+
+    Returns
+    -------
+    int
+        Exit code that rank 0 decided on.
+    """
+    seat = world.rank
+    launcher = os.getppid()
+    unsent: list[Answers] = [Answers.join([])]  # an empty report says that this seat has joined
+    sent_at = -float("inf")
+    nap = NAP[0]
+    while True:
+        for _, tag, data in world.poll():
+            if tag == Tag.END:
+                return int(data)
+            crew.send(seat, Work.decode(data))
+            nap = NAP[0]
+        unsent += [answers for _, answers in crew.poll()]
+        now = time.monotonic()
+        due = now - sent_at >= (REPORT_EVERY if unsent and crew.waiting(seat) > 1 else heartbeat)
+        if due or (unsent and crew.waiting(seat) <= 1):
+            world.send(0, Tag.ANSWERS, Answers.join(unsent).encode())
+            unsent, sent_at = [], now
+        if os.getppid() != launcher:
+            os._exit(1)  # the launcher is gone; nobody will ever send anything
+        if crew.waiting(seat):
+            crew.wait(WATCH)
+        else:
+            crew.wait(nap)
+            nap = min(2 * nap, NAP[1])

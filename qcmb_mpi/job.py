@@ -1,0 +1,489 @@
+"""One run from input to outcome: the place where inputs, expansion, farm and store are joined.
+
+Every rank calls :func:`run`.  Rank 0 reads, plans, hands out, saves and assembles; the others only
+compute.  Whatever happens on rank 0, the others are told, so that all leave with the same code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import pickle
+import platform
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import qcmb_mpi
+from qcmb_mpi.config import ExecutorConfig
+from qcmb_mpi.engine.base import Resources
+from qcmb_mpi.errors import ExitCode, FailedTask, InputError, QcmbError, Stopped, TasksFailed
+from qcmb_mpi.expansion.plan import TaskTable, plan
+from qcmb_mpi.expansion.weights import through
+from qcmb_mpi.farm import resources
+from qcmb_mpi.farm.cost import CostModel, estimated_costs
+from qcmb_mpi.farm.launcher import check_world, clean_environment, detect
+from qcmb_mpi.farm.local import Crew
+from qcmb_mpi.farm.master import Master
+from qcmb_mpi.farm.messages import Tag
+from qcmb_mpi.farm.runner import Description, Setup
+from qcmb_mpi.farm.schedule import Policy, Schedule, State
+from qcmb_mpi.farm.worker import work
+from qcmb_mpi.inputs import Loaded
+from qcmb_mpi.outcome import assemble, expected_error, partial_result, result
+from qcmb_mpi.problem import Problem
+from qcmb_mpi.recorder import Recorder
+from qcmb_mpi.report.progress import Progress, make_progress
+from qcmb_mpi.stopping import StopRequest
+from qcmb_mpi.store.archive import Archive, Memory, Store, make_keys
+
+if TYPE_CHECKING:
+    from qcmb_mpi.farm.mpi import World
+
+__all__ = ["Options", "Start", "examine", "run", "start"]
+
+log = logging.getLogger("qcmb_mpi")
+
+SAVING = 30.0  # s before the end of the wall time at which the job begins to stop
+FLUSH = 5.0  # s that last messages may take
+
+
+@dataclass(frozen=True)
+class Start:
+    """A process as it was started.
+
+    Attributes
+    ----------
+    crew
+        Its runners-to-be.
+    world
+        The ranks, if a launcher has started this process or the user gave a communicator.
+    began
+        Monotonic time of the start.
+    """
+
+    crew: Crew
+    world: World | None
+    began: float
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run is to do besides computing.
+
+    Attributes
+    ----------
+    checkpoint
+        The file of finished tasks; None keeps none.
+    overwrite
+        Begin again.
+    progress
+        ``auto``, ``bar``, ``lines`` or ``none``.
+    """
+
+    checkpoint: Path | None = None
+    overwrite: bool = False
+    progress: str = "none"
+
+
+def start(comm: Any = None) -> Start:
+    """Start the parent of this process's runners, then MPI where a launcher announced it.
+
+    Raises
+    ------
+    LauncherError
+        The launcher started several processes that do not see each other.
+    """
+    began = time.monotonic()
+    launch = detect(os.environ)
+    crew = Crew(clean_environment(os.environ))
+    try:
+        if comm is None and launch.name is None:
+            return Start(crew, None, began)
+        world, library = _connect(comm)
+        check_world(launch, world.size if world else 1, library)
+    except BaseException:
+        crew.close()
+        raise
+    return Start(crew, world, began)
+
+
+def _connect(comm: Any) -> tuple[World | None, str | None]:
+    try:
+        from qcmb_mpi.farm.mpi import connect
+
+        world = connect(comm)
+    except (ImportError, RuntimeError) as error:
+        log.debug("no MPI library: %s", error)
+        return None, None
+    return world, world.library
+
+
+def run(begin: Start, load: Callable[[], tuple[Loaded, ExecutorConfig, Options]]) -> Any:
+    """Compute a many-body expansion.
+
+    Parameters
+    ----------
+    begin
+        From :func:`start`.
+    load
+        Gives input, settings and options; called on rank 0 alone.
+
+    Returns
+    -------
+    ManyBodyResult or None
+        On rank 0 the result; None on the others.
+
+    Raises
+    ------
+    InputError
+        Nothing was run.  On ranks other than 0 with an empty message: rank 0 has said it.
+    TasksFailed, Stopped
+        Not all tasks were computed; everything that was is saved.
+    """
+    crew, world = begin.crew, begin.world
+    try:
+        if world is not None and world.rank > 0:
+            return _serve(begin)
+        code: int = ExitCode.WRONG_INPUT
+        told: list[bool] = []
+        try:
+            answer = _lead(begin, load, told)
+            code = ExitCode.FINISHED
+            return answer
+        except QcmbError as error:
+            code = error.exit_code
+            raise
+        except Exception:
+            code = ExitCode.TASKS_FAILED
+            raise
+        finally:
+            if world is not None:
+                if not told:
+                    world.broadcast(pickle.dumps(int(code)))
+                else:
+                    for rank in range(1, world.size):
+                        world.send(rank, Tag.END, str(int(code)).encode())
+                    world.flush(FLUSH)
+    finally:
+        crew.close()
+        if world is not None:
+            world.close()
+
+
+def _serve(begin: Start) -> None:
+    """A rank other than 0."""
+    assert begin.world is not None
+    order = pickle.loads(begin.world.broadcast(None))
+    if isinstance(order, int):
+        code = order
+    else:
+        setup, config = order
+        with StopRequest():  # rank 0 decides; a signal must not end this rank by itself
+            begin.crew.prepare(_equip(setup, config, begin.world, 1), config.timeout_per_task or np.inf)
+            begin.crew.start([begin.world.rank])
+            code = work(begin.world, begin.crew, config.heartbeat / 3)
+    errors = {ExitCode.WRONG_INPUT: InputError(""), ExitCode.STOPPED: Stopped("", 0, 0, {})}
+    if code != ExitCode.FINISHED:
+        raise errors.get(ExitCode(code), TasksFailed("", [], {}))
+
+
+def _lead(
+    begin: Start, load: Callable[[], tuple[Loaded, ExecutorConfig, Options]], told: list[bool]
+) -> Any:
+    """Rank 0, or the only process."""
+    crew, world = begin.crew, begin.world
+    loaded, config, options = load()
+    for warning in loaded.warnings:
+        log.warning("%s", warning)
+    problem = loaded.problem
+    setup = _setup(problem, config)
+    if world is not None:
+        world.broadcast(pickle.dumps((setup, config)))
+        told.append(True)
+    seats = [0] if world is not None else list(range(_n_workers(config)))
+    equipped = _equip(setup, config, world, len(seats))
+    crew.prepare(equipped, config.timeout_per_task or np.inf)
+    table = plan(problem.expansion)
+    crew.start(seats)
+    description = _checked(crew.describe())
+    deadline = _deadline(begin, config)
+    with StopRequest(deadline) as stop, _archive(loaded, table, config, options, description) as archive:
+        hosts = dict(enumerate(world.hosts)) if world else dict.fromkeys(seats, socket.gethostname())
+        reused = archive.load()
+        progress = make_progress(options.progress, table.n_tasks, sys.stderr)
+        try:
+            if reused:
+                progress.message(f"{reused} of {table.n_tasks} tasks are in the checkpoint already")
+            master, schedule = _farm(begin, config, table, archive, description, progress, hosts, stop)
+        finally:
+            progress.close()
+        if schedule.n_done < table.n_tasks:
+            archive.store.save(sync=True)
+            raise _unfinished(problem, table, archive, schedule, master, stop)
+        outcome = assemble(problem, table, archive)
+        statistics = _statistics(
+            begin, master, config, equipped, description, reused, archive,
+            expected_error(problem, table, outcome, description.energy_errors),
+        )
+        return result(problem, table, archive, outcome, statistics)
+
+
+def examine(begin: Start, problem: Problem, config: ExecutorConfig) -> Description:
+    """Ask the engines about a problem without computing it; raises InputError if it is wrong."""
+    try:
+        begin.crew.prepare(_equip(_setup(problem, config), config, None, 1), np.inf)
+        begin.crew.start([0])
+        return _checked(begin.crew.describe())
+    finally:
+        begin.crew.close()
+
+
+def _setup(problem: Problem, config: ExecutorConfig) -> Setup:
+    return Setup(
+        cluster=problem.cluster,
+        levels=problem.levels,
+        driver=problem.driver,
+        plugins=config.plugins,
+        keep_records=problem.keep_records,
+        ghosts=any(t != "nocp" for t in problem.expansion.treatments) and problem.cluster.n_fragments > 1,
+    )
+
+
+def _checked(description: Description) -> Description:
+    if description.error is not None:
+        field = description.field
+        raise InputError(description.error.removeprefix(f"{field}: "), field)
+    return description
+
+
+def _n_workers(config: ExecutorConfig) -> int:
+    if config.parallel is False or config.executor_type == "sequential":
+        return 1
+    return config.n_workers or resources.usable_cores(os.environ)
+
+
+def _equip(setup: Setup, config: ExecutorConfig, world: World | None, n_here: int) -> Setup:
+    """The setup with what each runner of this process may use."""
+    mask = resources.affinity()
+    index, masks = world.neighbours(mask) if world is not None else (0, [mask] * n_here)
+    threads, memory = resources.allotment(
+        masks, index, resources.granted_cores(os.environ), resources.usable_memory(os.environ)
+    )
+    return replace(
+        setup,
+        resources=Resources(
+            threads=config.threads_per_worker or threads,
+            memory=config.memory_per_worker or memory,
+            scratch=config.scratch_dir,
+        ),
+    )
+
+
+def _deadline(begin: Start, config: ExecutorConfig) -> float | None:
+    """Monotonic time at which to begin to stop, or None."""
+    left = config.walltime
+    if left is not None:
+        return begin.began + max(0.0, left - SAVING)
+    left = resources.walltime_left(os.environ)
+    return None if left is None else time.monotonic() + max(0.0, left - SAVING)
+
+
+@contextlib.contextmanager
+def _archive(
+    loaded: Loaded,
+    table: TaskTable,
+    config: ExecutorConfig,
+    options: Options,
+    description: Description,
+) -> Iterator[Archive]:
+    """The job's archive on its checkpoint, closed in the end."""
+    problem, cluster = loaded.problem, loaded.problem.cluster
+    keys, canonical = make_keys(
+        table,
+        symbols=cluster.symbols,
+        geometry=cluster.geometry,
+        offsets=cluster.offsets,
+        charges=cluster.charges,
+        multiplicities=cluster.multiplicities,
+        embedding=cluster.embedding,
+        levels=[(level.program, level.method, level.basis, level.keywords) for level in problem.levels],
+        driver=problem.driver,
+    )
+    store: Store
+    if options.checkpoint is None:
+        store = Memory()
+    else:
+        from qcmb_mpi.store.checkpoint import Checkpoint
+
+        store = Checkpoint.open(
+            options.checkpoint,
+            fingerprint=_fingerprint(problem),
+            input_text=loaded.normalised,
+            n_tasks=table.n_tasks,
+            versions={**_versions(), **dict(description.versions)},
+            overwrite=options.overwrite,
+            scratch_dir=config.scratch_dir,
+        )
+        for warning in store.warnings:
+            log.warning("%s", warning)
+    try:
+        yield Archive(table, keys, cluster.offsets, canonical, store)
+    finally:
+        store.close()
+
+
+def _fingerprint(problem: Problem) -> dict[str, str]:
+    """Digest of each part of the problem that a checkpoint belongs to."""
+    cluster = problem.cluster
+    parts: dict[str, Any] = {
+        "molecule": [cluster.symbols, cluster.geometry.tolist()],
+        "fragments": [cluster.offsets.tolist(), cluster.order.tolist()],
+        "charges": [cluster.charges.tolist(), cluster.multiplicities.tolist()],
+        "embedding": None if cluster.embedding is None else cluster.embedding.tolist(),
+        "driver": problem.driver,
+    }
+    for level in problem.levels:
+        parts[f"level {level.name}"] = [level.program, level.method, level.basis, dict(level.keywords)]
+    return {
+        name: hashlib.blake2b(json.dumps(part, sort_keys=True, default=repr).encode(), digest_size=8).hexdigest()
+        for name, part in parts.items()
+    }
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    packages = ("qcmanybody", "qcengine", "qcelemental", "numpy", "h5py")
+    return {"qcmb_mpi": qcmb_mpi.__version__, "python": platform.python_version()} | {
+        name: version(name) for name in packages
+    }
+
+
+def _farm(
+    begin: Start,
+    config: ExecutorConfig,
+    table: TaskTable,
+    archive: Archive,
+    description: Description,
+    progress: Progress,
+    hosts: dict[int, str],
+    stop: StopRequest,
+) -> tuple[Master, Schedule]:
+    """Compute what the archive lacks."""
+    model = CostModel(estimated_costs(table, description.sizes), table.starts)
+    silence = 4 * config.heartbeat if begin.world is not None else np.inf
+    schedule = Schedule(model, archive.done, Policy(max_retries=config.max_retries, silence=silence))
+    first_sums = _monomer_sum(table, archive)
+    recorder = Recorder(archive, progress, hosts, config.checkpoint_interval, first_sums)
+    master = Master(table, schedule, begin.crew, begin.world, recorder, stop.take)
+    if schedule.n_done < table.n_tasks:
+        master.run()
+        begin.crew.cancel()
+    archive.store.save()
+    return master, schedule
+
+
+def _monomer_sum(table: TaskTable, archive: Archive) -> Callable[[], tuple[float | None, str]]:
+    """The energy through the highest body order that is complete, looked up anew when asked."""
+    sums = through(table).get(table.expansion.treatments[0], {})
+    state: dict[str, Any] = {"next": sorted(sums), "best": (None, "")}
+
+    def best() -> tuple[float | None, str]:
+        from qcmb_mpi.expansion.assemble import Assembly, ready
+        from qcmb_mpi.expansion.exact import rounded
+
+        while state["next"] and ready(table, sums[state["next"][0]], archive.done):
+            n = state["next"].pop(0)
+            treatment = table.expansion.treatments[0]
+            assembly = Assembly(table, {treatment: {n: sums[n]}})
+            for block in table.blocks:
+                tasks = block.start + np.flatnonzero(archive.done[block.tasks])
+                assembly.add(tasks, archive.energies[tasks])
+            state["best"] = (
+                float(rounded(assembly.exact()[treatment][n])[0]),
+                f"{treatment} through {n}-body",
+            )
+        return state["best"]  # type: ignore[no-any-return]
+
+    return best
+
+
+def _unfinished(
+    problem: Problem,
+    table: TaskTable,
+    archive: Archive,
+    schedule: Schedule,
+    master: Master,
+    stop: StopRequest,
+) -> QcmbError:
+    """The error that tells what is missing and what is there."""
+    complete = partial_result(problem, table, archive, assemble(problem, table, archive))
+    names = [level.name for level in problem.levels]
+    failures = [
+        FailedTask(
+            table.label(task, names),
+            master.last_kinds[task].word,
+            master.last_words[task],
+            schedule.tries(task),
+        )
+        for task in np.flatnonzero(schedule.state == State.FAILED).tolist()
+    ]
+    if schedule.n_done + schedule.n_failed < table.n_tasks:
+        return Stopped(
+            f"stopped early ({stop.reason}) with {schedule.n_done} of {table.n_tasks} tasks done and saved; "
+            "the same command goes on from here",
+            schedule.n_done,
+            table.n_tasks,
+            complete,
+        )
+    listed = "\n".join(f"  {f.label}: {f.kind}: {f.message.splitlines()[0]}" for f in failures[:20])
+    more = f"\n  and {len(failures) - 20} more" if len(failures) > 20 else ""
+    return TasksFailed(
+        f"{len(failures)} of {table.n_tasks} tasks failed for good; all others are computed and saved. "
+        f"The same command tries them afresh.\n{listed}{more}",
+        failures,
+        complete,
+    )
+
+
+def _statistics(
+    begin: Start,
+    master: Master,
+    config: ExecutorConfig,
+    setup: Setup,
+    description: Description,
+    reused: int,
+    archive: Archive,
+    error: float,
+) -> dict[str, Any]:
+    """What the provenance of the result tells of the run."""
+    spent = master.statistics
+    cores = max(1, spent.seats)
+    threads = setup.resources.threads
+    return {
+        "ranks": spent.seats,
+        "hosts": sorted(set(begin.world.hosts)) if begin.world else [socket.gethostname()],
+        "mpi_library": begin.world.library if begin.world else None,
+        "threads_per_rank": threads,
+        "tasks_computed": len(archive.done) - reused,
+        "tasks_reused": reused,
+        "wall_seconds": round(time.monotonic() - begin.began, 3),
+        "farm_seconds": round(spent.wall, 3),
+        "engine_seconds": round(spent.engine, 3),
+        "master_seconds": round(spent.master, 3),
+        "efficiency": round(spent.engine / (cores * spent.wall), 4) if spent.wall else None,
+        "expected_error": error,
+        "bits_repeat": threads == 1,
+        "notes": dict(archive.notes),
+        "programs": dict(description.versions),
+    }

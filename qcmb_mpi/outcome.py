@@ -1,0 +1,189 @@
+"""What came out of a run: sums over the archive, QCManyBody's result, or what is complete of it.
+
+Joins the archive to the arithmetic; knows nothing of how the answers were computed.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import qcmb_mpi
+from qcmb_mpi.expansion.assemble import Assembly, error_growth, hessian_elements, ready
+from qcmb_mpi.expansion.plan import TaskTable
+from qcmb_mpi.expansion.properties import Sums, partial
+from qcmb_mpi.expansion.result import build
+from qcmb_mpi.expansion.weights import Weights, combine, through
+from qcmb_mpi.problem import Problem
+from qcmb_mpi.store.archive import Archive
+
+__all__ = ["MOST_CLUSTERS", "Outcome", "assemble", "complete", "partial_result", "result"]
+
+MOST_CLUSTERS = 100_000  # tasks above which the result leaves out the properties of each
+MOST_BYTES = 256 * 1024**2  # bytes of padded derivatives above which it does
+ELEMENTS = 1 << 20  # Hessian elements that are addressed at once
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """Sums of a run, as far as its answers go.
+
+    Attributes
+    ----------
+    sums
+        Property to treatment to body order to exact numbers.
+    weights
+        Of the tasks in each of them.
+    """
+
+    sums: Sums
+    weights: Mapping[str, Mapping[int, Weights]]
+
+
+def assemble(problem: Problem, table: TaskTable, archive: Archive) -> Outcome:
+    """Sum up all answers that are there."""
+    weights = through(table)
+    energy = Assembly(table, weights)
+    for block in table.blocks:
+        tasks = block.start + np.flatnonzero(archive.done[block.tasks])
+        energy.add(tasks, archive.energies[tasks])
+    sums: dict[str, Any] = {"energy": energy.exact()}
+    if problem.driver != "energy":
+        sums |= _derivatives(problem, table, archive, weights)
+    return Outcome(sums, weights)
+
+
+def _derivatives(
+    problem: Problem, table: TaskTable, archive: Archive, weights: Mapping[str, Mapping[int, Weights]]
+) -> dict[str, Any]:
+    size = 3 * problem.cluster.n_atoms
+    gradient = Assembly(table, weights, size)
+    hessian = Assembly(table, weights, size * size) if problem.driver == "hessian" else None
+    with_gradient = True
+    for block in table.blocks:
+        for tasks, addresses, gradients, hessians in archive.derivatives(block):
+            if gradients.shape[1]:
+                gradient.add(tasks, gradients, addresses)
+            else:
+                with_gradient = False
+            if hessian is not None:
+                step = max(1, ELEMENTS // hessians.shape[1])
+                for begin in range(0, len(tasks), step):
+                    part = slice(begin, begin + step)
+                    hessian.add(tasks[part], hessians[part], hessian_elements(addresses[part], size))
+    sums = {"gradient": gradient.exact()} if with_gradient else {}
+    if hessian is not None:
+        sums["hessian"] = hessian.exact()
+    return sums
+
+
+def complete(table: TaskTable, archive: Archive, outcome: Outcome) -> dict[str, list[int]]:
+    """For each treatment the body orders through which all tasks are done."""
+    return {
+        treatment: [n for n, terms in by_order.items() if ready(table, terms, archive.done)]
+        for treatment, by_order in outcome.weights.items()
+    }
+
+
+def partial_result(problem: Problem, table: TaskTable, archive: Archive, outcome: Outcome) -> dict[str, Any]:
+    """Properties of the body orders that are complete; no total is invented."""
+    return partial(
+        problem.expansion,
+        outcome.sums,
+        complete(table, archive, outcome),
+        order=problem.cluster.order,
+        embedding=problem.cluster.embedding is not None,
+    )
+
+
+def result(
+    problem: Problem,
+    table: TaskTable,
+    archive: Archive,
+    outcome: Outcome,
+    statistics: Mapping[str, Any],
+) -> Any:
+    """QCManyBody's ``ManyBodyResult`` of a run whose tasks are all done."""
+    statistics = dict(statistics)
+    components: dict[str, Any] = {}
+    records: dict[str, Any] = {}
+    floats = {"energy": 0, "gradient": 3, "hessian": 9}[problem.driver]
+    n_bytes = 8 * table.n_tasks * problem.cluster.n_atoms ** min(floats // 3, 2) * max(floats, 1)
+    if table.n_tasks <= MOST_CLUSTERS and n_bytes <= MOST_BYTES:
+        components = _components(problem, table, archive)
+    else:
+        statistics["cluster_properties"] = (
+            f"left out: {table.n_tasks} tasks; the checkpoint holds them (report --clusters)"
+        )
+    if problem.keep_records:
+        names = [level.name for level in problem.levels]
+        for task, record in archive.records().items():
+            records[table.label(task, names)] = json.loads(zlib.decompress(record))
+    return build(
+        problem.model,
+        problem.expansion,
+        [level.name for level in problem.levels],
+        outcome.sums,
+        order=problem.cluster.order,
+        n_tasks=table.n_tasks,
+        version=qcmb_mpi.__version__,
+        embedding=problem.cluster.embedding is not None,
+        statistics=statistics,
+        component_properties=components,
+        component_results=records,
+    )
+
+
+def _components(problem: Problem, table: TaskTable, archive: Archive) -> dict[str, Any]:
+    """Energy and padded derivatives of every task, by label, in the user's order of atoms."""
+    names = [level.name for level in problem.levels]
+    n_atoms = problem.cluster.n_atoms
+    components: dict[str, Any] = {}
+    for task in range(table.n_tasks):
+        components[table.label(task, names)] = {
+            "calcinfo_natom": n_atoms,
+            "return_energy": float(archive.energies[task]),
+        }
+    if problem.driver == "energy":
+        return components
+    users = (3 * problem.cluster.order[:, None] + np.arange(3)).reshape(-1)
+    labels = list(components)
+    for block in table.blocks:
+        for tasks, addresses, gradients, hessians in archive.derivatives(block):
+            for position, task in enumerate(tasks.tolist()):
+                where = users[addresses[position]]
+                entry = components[labels[task]]
+                if gradients.shape[1]:
+                    padded = np.zeros(3 * n_atoms)
+                    padded[where] = gradients[position]
+                    entry["return_gradient"] = padded.reshape(n_atoms, 3)
+                if hessians.shape[1]:
+                    square: NDArray[np.float64] = np.zeros((3 * n_atoms, 3 * n_atoms))
+                    square[np.ix_(where, where)] = hessians[position].reshape(len(where), -1)
+                    entry["return_hessian"] = square
+    return components
+
+
+def expected_error(
+    problem: Problem, table: TaskTable, outcome: Outcome, energy_errors: tuple[float, ...]
+) -> float:
+    """Expected error [Eh] of the energy returned, if the tasks' errors are independent.
+
+    The root of the summed squares of weight times the engine's error of one energy.
+    """
+    treatment = problem.expansion.treatments[0]
+    sums = outcome.weights[treatment]
+    terms = sums[max(sums)]
+    if not problem.expansion.return_total_data:
+        terms = combine(terms, minus=sums[1])
+    total = 0.0
+    for level, error in enumerate(energy_errors):
+        own = {number: weight for number, weight in terms.items() if table.blocks[number].level == level}
+        total += (error * error_growth(table, own)) ** 2
+    return total**0.5

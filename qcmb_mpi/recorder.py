@@ -1,0 +1,129 @@
+"""Takes the answers off the master's hands: into the archive, to the disk, onto the screen.
+
+Here is decided when to save and what to show; the archive knows how, the schedule knows nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qcmb_mpi.engine.failures import Kind
+from qcmb_mpi.farm.messages import Answers
+from qcmb_mpi.farm.schedule import Schedule
+from qcmb_mpi.report.progress import Progress
+from qcmb_mpi.store.archive import Archive, Results
+
+__all__ = ["Recorder"]
+
+SAVE_EVERY = 0.5  # s between two saves at least
+SYNC_EVERY = 10.0  # s between two of them that wait for the disk
+SHOW_EVERY = 0.25  # s between two looks at what there is to show
+
+
+class Recorder:
+    """The master's sink.
+
+    Parameters
+    ----------
+    archive
+        Where answers go.
+    progress
+        What is shown meanwhile.
+    hosts
+        Host of each seat; grows as seats join.
+    interval
+        Finished tasks after which a save is due.
+    energy_so_far
+        Called now and then: the best total there is, and what it is.
+    """
+
+    def __init__(
+        self,
+        archive: Archive,
+        progress: Progress,
+        hosts: dict[int, str],
+        interval: int,
+        energy_so_far: Callable[[], tuple[float | None, str]],
+    ):
+        self._archive = archive
+        self._progress = progress
+        self._hosts = hosts
+        self._interval = interval
+        self._energy_so_far = energy_so_far
+        self._saved = self._synced = time.monotonic()
+        self._shown = -float("inf")
+        self._unsaved = 0
+
+    def append(self, answers: Answers, seat: int, attempts: NDArray[np.int64]) -> None:
+        """Keep results."""
+        heads = answers.heads
+        notes, records = [""] * len(heads), [b""] * len(heads)
+        if answers.texts:
+            begins = answers.pieces()[1]
+            for position in range(len(heads)):
+                middle = int(begins[position] + heads["text"][position])
+                notes[position] = answers.texts[begins[position] : middle].decode(errors="replace")
+                records[position] = answers.texts[middle : begins[position + 1]]
+        self._archive.append(
+            Results(
+                tasks=heads["task"].astype(np.int64),
+                energies=heads["energy"].astype(np.float64),
+                walls=heads["wall"].astype(np.float64),
+                cpus=heads["cpu"].astype(np.float64),
+                finished=heads["finished"].astype(np.float64),
+                attempts=attempts,
+                gradient_lengths=heads["gradient"].astype(np.int64),
+                hessian_lengths=heads["hessian"].astype(np.int64),
+                floats=answers.floats,
+                notes=notes,
+                records=records,
+            ),
+            seat,
+            self._hosts.get(seat, ""),
+        )
+        self._unsaved += len(heads)
+
+    def append_failures(self, answers: Answers, seat: int, attempts: NDArray[np.int64]) -> None:
+        """Note failed attempts."""
+        self._archive.append_failures(
+            answers.heads["task"].astype(np.int64),
+            attempts,
+            [Kind(int(kind)).word for kind in answers.heads["kind"]],
+            [answers.text(position) for position in range(len(answers))],
+            answers.heads["finished"].astype(np.float64),
+            seat,
+            self._hosts.get(seat, ""),
+        )
+        self._unsaved += self._interval  # a failure is worth a save
+
+    def save(self) -> None:
+        """Bring everything to the disk."""
+        self._archive.store.save(sync=True)
+        self._saved = self._synced = time.monotonic()
+        self._unsaved = 0
+
+    def round(self, schedule: Schedule, now: float) -> None:
+        """Save and show, if that is due."""
+        if self._unsaved >= self._interval and now - self._saved >= SAVE_EVERY:
+            sync = now - self._synced >= SYNC_EVERY
+            self._archive.store.save(sync)
+            self._saved, self._unsaved = now, 0
+            if sync:
+                self._synced = now
+        if now - self._shown >= SHOW_EVERY:
+            self._shown = now
+            energy, label = self._energy_so_far()
+            self._progress.update(
+                schedule.n_done,
+                schedule.n_failed,
+                schedule.n_tasks,
+                energy,
+                label,
+                schedule.seconds_left(),
+                schedule.busy_fraction(),
+                now,
+            )

@@ -1,0 +1,408 @@
+"""The answers of one job, by task number, on top of a checkpoint or of memory alone.
+
+A checkpoint knows keys; a job knows task numbers.  This module translates: it finds what an earlier
+run has left, adds what arrives, and hands energies and derivatives to the assembly.  Derivatives
+are stored with the fragments in canonical order (by their digest), since keys do not depend on the
+order in which a job lists its fragments but derivatives do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qcmb_mpi.expansion.assemble import coordinates
+from qcmb_mpi.expansion.plan import Block, TaskTable
+from qcmb_mpi.store.format import (
+    ENERGY_ONLY,
+    FAILURE,
+    HESSIAN_ONLY,
+    ROW,
+    Rows,
+    join_keys,
+    payload_lengths,
+    split_keys,
+)
+from qcmb_mpi.store.keys import (
+    add128,
+    fragment_digests,
+    level_digest,
+    subtract128,
+    sum128,
+    task_keys,
+)
+
+__all__ = ["Archive", "Keys", "Memory", "Results", "Store", "make_keys"]
+
+CHUNK = 4096  # tasks whose derivatives are handled at once
+
+Floats = NDArray[np.float64]
+
+
+class Store(Protocol):
+    """Where rows are kept: a checkpoint, or memory."""
+
+    def append(self, rows: Rows, gradients: Floats = ..., hessians: Floats = ...) -> None: ...
+
+    def append_failures(self, failures: Rows) -> None: ...
+
+    def append_records(self, keys: NDArray[np.uint64], records: Sequence[bytes]) -> None: ...
+
+    def rows(self) -> Rows: ...
+
+    def stream(self, rows: Rows) -> Iterator[tuple[slice, Floats, Floats]]: ...
+
+    @property
+    def pending(self) -> int: ...
+
+    def save(self, sync: bool = False) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """Answers of some tasks, as flat arrays.
+
+    Attributes
+    ----------
+    tasks : (n,) int64
+        Task numbers.
+    energies, walls, cpus, finished : (n,) float64
+        Eh, s, s, unix s.
+    attempts : (n,) int64
+        Failed tries before.
+    gradient_lengths, hessian_lengths : (n,) int64
+        Floats of each task in ``floats``.
+    floats : (m,) float64
+        Gradient [Eh/bohr], then Hessian [Eh/bohr^2], of the first task, then of the next.
+    notes, records
+        What was done beyond the plain algorithm; full records as bytes.  One for each task.
+    """
+
+    tasks: NDArray[np.int64]
+    energies: Floats
+    walls: Floats
+    cpus: Floats
+    finished: Floats
+    attempts: NDArray[np.int64]
+    gradient_lengths: NDArray[np.int64]
+    hessian_lengths: NDArray[np.int64]
+    floats: Floats
+    notes: Sequence[str]
+    records: Sequence[bytes]
+
+
+class Keys:
+    """Content keys of tasks.
+
+    Parameters
+    ----------
+    table
+        The tasks.
+    digests
+        Real, ghost and point-charge digests of the fragments, each (n_fragments, 2) uint64.
+    levels : (n_levels, 2) uint64
+        Digests of the levels.
+    """
+
+    def __init__(self, table: TaskTable, digests: tuple[Any, Any, Any], levels: NDArray[np.uint64]):
+        self._table = table
+        self._real, self._ghost, self._field = digests
+        self._levels = levels
+        self._as_real = subtract128(self._real, self._ghost)  # on top of its part in the basis
+        self._in_basis = subtract128(self._ghost, self._field)  # on top of its part in the field
+        self._whole = sum128(self._ghost)
+        self._all_field = sum128(self._field)
+
+    def of(self, tasks: NDArray[np.int64]) -> NDArray[np.uint64]:
+        """Keys of some tasks, shape (n, 2)."""
+        keys = np.empty((len(tasks), 2), dtype=np.uint64)
+        for block, positions in self._table.split(tasks):
+            keys[positions] = self._block(block, tasks[positions] - block.start)
+        return keys
+
+    def of_block(self, block: Block) -> NDArray[np.uint64]:
+        """Keys of all tasks of a block, shape (block.size, 2)."""
+        return self._block(block, slice(None))
+
+    def _block(self, block: Block, rows: NDArray[np.int64] | slice) -> NDArray[np.uint64]:
+        real = block.real(rows)
+        level = self._levels[block.level]
+        if block.n_basis == self._table.expansion.n_fragments:
+            return task_keys(add128(level, self._whole), self._as_real, real)
+        field = add128(level, self._all_field)
+        if block.n_basis == block.n_real:
+            return task_keys(field, add128(self._as_real, self._in_basis), real)
+        return task_keys(task_keys(field, self._in_basis, block.basis(rows)), self._as_real, real)
+
+
+class Memory:
+    """A store that keeps nothing beyond the process."""
+
+    pending = 0
+
+    def __init__(self) -> None:
+        self._rows: list[Rows] = []
+        self._gradients = [np.empty(0)]
+        self._hessians = [np.empty(0)]
+        self._ends = [0, 0]
+
+    def append(self, rows: Rows, gradients: Floats = np.empty(0), hessians: Floats = np.empty(0)) -> None:
+        """Take in finished tasks; offsets are filled in, in place."""
+        with_hessian = len(hessians) > 0
+        rows["gradient_offset"] = (0 if len(gradients) else HESSIAN_ONLY) if with_hessian else ENERGY_ONLY
+        n_gradient, n_hessian = payload_lengths(rows)
+        first = self._ends[0] + np.cumsum(n_gradient) - n_gradient
+        rows["offset"] = self._ends[1] + np.cumsum(n_hessian) - n_hessian if with_hessian else first
+        if with_hessian and len(gradients):
+            rows["gradient_offset"] = first
+        self._ends = [self._ends[0] + len(gradients), self._ends[1] + len(hessians)]
+        self._gradients.append(gradients)
+        self._hessians.append(hessians)
+        self._rows.append(rows.copy())
+
+    def append_failures(self, failures: Rows) -> None:
+        """Failures are not kept."""
+
+    def append_records(self, keys: NDArray[np.uint64], records: Sequence[bytes]) -> None:
+        """Records are not kept."""
+
+    def rows(self) -> Rows:
+        return np.concatenate([np.empty(0, ROW), *self._rows])
+
+    def stream(self, rows: Rows) -> Iterator[tuple[slice, Floats, Floats]]:
+        """Derivatives of ``rows`` laid end to end, in one piece."""
+        self._gradients = [np.concatenate(self._gradients)]
+        self._hessians = [np.concatenate(self._hessians)]
+        n_gradient, n_hessian = payload_lengths(rows)
+        where = rows["gradient_offset"]
+        first = np.where(where >= 0, where, rows["offset"])
+        yield (
+            slice(0, len(rows)),
+            self._gradients[0][ragged(first, n_gradient)],
+            self._hessians[0][ragged(rows["offset"], n_hessian)],
+        )
+
+    def save(self, sync: bool = False) -> None:
+        """Nothing to do."""
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+class Archive:
+    """The answers of one job, by task number.
+
+    Parameters
+    ----------
+    table
+        The tasks.
+    keys
+        Their keys.
+    offsets : (n_fragments + 1,) int64
+        First atom of each fragment.
+    canonical : (n_fragments,) int64
+        Place of each fragment in canonical order.
+    store
+        Where rows are kept.
+
+    Attributes
+    ----------
+    done : (n_tasks,) bool
+        Which answers are there.
+    energies : (n_tasks,) float64
+        In Eh; NaN where there is none.
+    """
+
+    def __init__(
+        self,
+        table: TaskTable,
+        keys: Keys,
+        offsets: NDArray[np.int64],
+        canonical: NDArray[np.int64],
+        store: Store,
+    ):
+        self._table = table
+        self._keys = keys
+        self._offsets = offsets
+        self._canonical = canonical
+        self.store = store
+        self.done = np.zeros(table.n_tasks, dtype=bool)
+        self.energies = np.full(table.n_tasks, np.nan)
+        self.notes: dict[str, int] = {}
+        self._rows: list[Rows] = []  # those with derivatives
+        self._row_of = np.full(0, -1)
+
+    def load(self) -> int:
+        """Take over what the store holds already; returns how many tasks that answers."""
+        rows = self.store.rows()
+        if not len(rows):
+            return 0
+        order = np.argsort(rows["key"].view("<u8").reshape(-1, 2)[:, 0], kind="stable")
+        rows = rows[order]
+        words = split_keys(rows["key"])
+        for block in self._table.blocks:
+            wanted = self._keys.of_block(block)
+            # keys are hashes: the low word finds the row, both words decide
+            place = np.minimum(np.searchsorted(words[:, 0], wanted[:, 0]), len(rows) - 1)
+            found = np.flatnonzero((words[place] == wanted).all(axis=1))
+            self._take(block.start + found, rows[place[found]])
+        return int(self.done.sum())
+
+    def append(self, results: Results, seat: int, host: str) -> None:
+        """Add answers that have just arrived."""
+        rows = np.zeros(len(results.tasks), dtype=ROW)
+        keys = self._keys.of(results.tasks)
+        rows["key"] = join_keys(keys)
+        rows["energy"] = results.energies
+        rows["wall"] = results.walls
+        rows["cpu"] = results.cpus
+        rows["finished"] = results.finished
+        rows["attempt"] = results.attempts
+        rows["rank"] = seat
+        rows["host"] = host.encode()
+        rows["note"] = [note.encode() for note in results.notes]
+        with_hessian = results.hessian_lengths.any()
+        rows["length"] = results.hessian_lengths if with_hessian else results.gradient_lengths
+        gradients, hessians = self._canonical_order(results) if len(results.floats) else (np.empty(0),) * 2
+        self.store.append(rows, gradients, hessians)
+        if any(results.records):
+            self.store.append_records(keys, results.records)
+        self._take(results.tasks, rows)
+
+    def append_failures(
+        self,
+        tasks: NDArray[np.int64],
+        attempts: NDArray[np.int64],
+        kinds: Sequence[str],
+        messages: Sequence[str],
+        finished: Floats,
+        seat: int,
+        host: str,
+    ) -> None:
+        """Note attempts that failed."""
+        rows = np.zeros(len(tasks), dtype=FAILURE)
+        rows["key"] = join_keys(self._keys.of(tasks))
+        rows["attempt"] = attempts
+        rows["rank"] = seat
+        rows["host"] = host.encode()
+        rows["kind"] = [kind.encode() for kind in kinds]
+        rows["message"] = [message.encode() for message in messages]
+        rows["finished"] = finished
+        self.store.append_failures(rows)
+
+    def derivatives(
+        self, block: Block
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], Floats, Floats]]:
+        """Derivatives of all tasks of a block that are done.
+
+        Yields
+        ------
+        tasks : (n,) int64
+            Task numbers.
+        addresses : (n, m) int64
+            Place of each coordinate among those of the whole cluster, 3 * atom + axis.
+        gradients : (n, m) or (n, 0) float64
+            In Eh/bohr, in the order of ``addresses``.
+        hessians : (n, m * m) or (n, 0) float64
+            In Eh/bohr^2, likewise.
+        """
+        everything = np.concatenate(self._rows) if self._rows else np.empty(0, ROW)
+        self._rows = [everything]
+        tasks = block.start + np.flatnonzero(self.done[block.tasks])
+        for begin in range(0, len(tasks), CHUNK):
+            some = tasks[begin : begin + CHUNK]
+            basis = self._in_canonical_order(block.basis(some - block.start))
+            for positions, addresses in coordinates(basis, self._offsets):
+                rows = everything[self._row_of[some[positions]]]
+                for which, gradients, hessians in self.store.stream(rows):
+                    n = len(rows[which])
+                    yield (
+                        some[positions][which],
+                        addresses[which],
+                        gradients.reshape(n, -1),
+                        hessians.reshape(n, -1),
+                    )
+
+    def _take(self, tasks: NDArray[np.int64], rows: Rows) -> None:
+        self.done[tasks] = True
+        self.energies[tasks] = rows["energy"]
+        for note in np.unique(rows["note"]).tolist() if rows["note"].any() else []:
+            if note:
+                self.notes[note.decode()] = self.notes.get(note.decode(), 0) + int(
+                    (rows["note"] == note).sum()
+                )
+        if rows["length"].any():
+            if not len(self._row_of):
+                self._row_of = np.full(self._table.n_tasks, -1, dtype=np.int64)
+            self._row_of[tasks] = sum(len(part) for part in self._rows) + np.arange(len(rows))
+            self._rows.append(rows.copy())
+
+    def _in_canonical_order(self, basis: NDArray[np.integer]) -> NDArray[np.integer]:
+        return np.take_along_axis(basis, np.argsort(self._canonical[basis], axis=1), axis=1)
+
+    def _canonical_order(self, results: Results) -> tuple[Floats, Floats]:
+        """Gradients and Hessians with the fragments of each task in canonical order."""
+        gradients: list[Floats] = [np.empty(0)] * len(results.tasks)
+        hessians: list[Floats] = [np.empty(0)] * len(results.tasks)
+        ends = np.cumsum(results.gradient_lengths + results.hessian_lengths)
+        for block, positions in self._table.split(results.tasks):
+            basis = self._in_canonical_order(block.basis(results.tasks[positions] - block.start))
+            for members, addresses in coordinates(basis, self._offsets):
+                # a task lists its atoms by ascending address
+                orders = np.argsort(np.argsort(addresses, axis=1), axis=1)
+                for position, order in zip(positions[members].tolist(), orders, strict=True):
+                    n_gradient = int(results.gradient_lengths[position])
+                    n_hessian = int(results.hessian_lengths[position])
+                    begin = int(ends[position]) - n_gradient - n_hessian
+                    if n_gradient:
+                        gradients[position] = results.floats[begin : begin + n_gradient][order]
+                    if n_hessian:
+                        square = results.floats[begin + n_gradient : begin + n_gradient + n_hessian]
+                        matrix = square.reshape(len(order), len(order))
+                        hessians[position] = matrix[np.ix_(order, order)].reshape(-1)
+        return np.concatenate(gradients), np.concatenate(hessians)
+
+
+def ragged(firsts: NDArray[np.integer], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The numbers ``first, first + 1, ...`` of several ranges, one range after the other."""
+    begins = np.cumsum(lengths) - lengths
+    return np.arange(int(lengths.sum())) + np.repeat(firsts - begins, lengths)
+
+
+def make_keys(
+    table: TaskTable,
+    *,
+    symbols: Sequence[str],
+    geometry: Floats,
+    offsets: NDArray[np.int64],
+    charges: Floats,
+    multiplicities: NDArray[np.int64],
+    embedding: Floats | None,
+    levels: Sequence[tuple[str, str, str | None, Mapping[str, Any]]],
+    driver: str,
+) -> tuple[Keys, NDArray[np.int64]]:
+    """Keys of all tasks, and the place of each fragment in canonical order.
+
+    Parameters
+    ----------
+    table
+        The tasks.
+    symbols, geometry, offsets, charges, multiplicities, embedding
+        As in :class:`qcmb_mpi.problem.Cluster`.
+    levels
+        Program, method, basis and keywords of each level.
+    driver
+        Derivative wanted.
+    """
+    digests = fragment_digests(symbols, geometry, offsets, charges, multiplicities, embedding)
+    of_levels = np.array([level_digest(*level, driver) for level in levels])
+    order = np.lexsort((digests[0][:, 0], digests[0][:, 1]))
+    canonical = np.empty(len(order), dtype=np.int64)
+    canonical[order] = np.arange(len(order))
+    return Keys(table, digests, of_levels), canonical

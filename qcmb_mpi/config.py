@@ -199,7 +199,7 @@ def _number(value: Any, expected: str) -> float:
         raise _Wrong(expected)
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise _Wrong(expected) from None
     if not math.isfinite(number):
         raise _Wrong(expected)
@@ -236,9 +236,10 @@ def _flag(optional: bool = False) -> Callable[[Any], bool | None]:
 def _path(value: Any) -> str | None:
     if value is None:
         return None
-    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
+    text = os.fspath(value) if isinstance(value, (str, os.PathLike)) else ""
+    if not text or "\0" in text:
         raise _Wrong("a path")
-    return os.path.expanduser(os.fspath(value))
+    return os.path.expanduser(text)
 
 
 def _names(value: Any) -> tuple[str, ...]:

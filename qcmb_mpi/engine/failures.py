@@ -5,9 +5,19 @@ The kind is all that the scheduler needs to know about a failure; this file alon
 
 from __future__ import annotations
 
+import math
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
-__all__ = ["EngineFailure", "Kind"]
+import numpy as np
+
+from qcmb_mpi.errors import InputError
+
+if TYPE_CHECKING:
+    from qcmb_mpi.engine.base import Answer
+    from qcmb_mpi.problem import Driver
+
+__all__ = ["EngineFailure", "Kind", "checked", "classify"]
 
 
 class Kind(IntEnum):
@@ -39,3 +49,49 @@ class EngineFailure(Exception):
     def __init__(self, kind: Kind, message: str):
         self.kind = kind
         super().__init__(message)
+
+
+def classify(exception: BaseException) -> tuple[Kind, str]:
+    """Kind and message of whatever a computation raised."""
+    if isinstance(exception, EngineFailure):
+        return exception.kind, str(exception)
+    if isinstance(exception, MemoryError):
+        return Kind.MEMORY, f"out of memory: {exception}" if str(exception) else "out of memory"
+    if isinstance(exception, InputError):
+        return Kind.INPUT, str(exception)
+    return Kind.CRASH, f"{type(exception).__name__}: {exception}"
+
+
+def checked(answer: Answer, n_atoms: int, driver: Driver) -> Answer:
+    """Let an answer pass if it is what was asked for.
+
+    Parameters
+    ----------
+    answer
+        What the engine returned.
+    n_atoms
+        Atoms of the task, ghosts included.
+    driver
+        The derivative that was wanted.
+
+    Raises
+    ------
+    EngineFailure
+        Of kind CRASH, if a number is not finite or an array is missing or of the wrong shape.
+    """
+    if not math.isfinite(answer.energy):
+        raise EngineFailure(Kind.CRASH, f"the engine returned {answer.energy} as the energy")
+    wanted = {"gradient": (n_atoms, 3), "hessian": (3 * n_atoms, 3 * n_atoms)}
+    for name, shape in wanted.items():
+        array = getattr(answer, name)
+        if array is None:
+            if name == driver:
+                raise EngineFailure(Kind.CRASH, f"the engine returned no {name}")
+            continue
+        if np.shape(array) != shape:
+            raise EngineFailure(
+                Kind.CRASH, f"the engine returned a {name} of shape {np.shape(array)} instead of {shape}"
+            )
+        if not np.isfinite(array).all():
+            raise EngineFailure(Kind.CRASH, f"the engine returned a {name} with numbers that are not finite")
+    return answer

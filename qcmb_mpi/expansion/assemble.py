@@ -9,6 +9,7 @@ of ranks, and answers may be added as they come.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,4 +154,4 @@ def error_growth(table: TaskTable, terms: Weights) -> float:
             total += int((weight.astype(object) ** 2).sum())
         else:
             total += table.blocks[number].size * int(weight) ** 2
-    return float(total) ** 0.5
+    return sqrt(total)

@@ -68,7 +68,7 @@ class Accumulator:
         Parameters
         ----------
         values : (n,) float64
-            Finite numbers.
+            Finite numbers below 2**1020.
         weights : int or (n,) int64
             One weight for all or one each.
         addresses : (n,) int64, optional
@@ -92,8 +92,8 @@ class Accumulator:
             self._spilled, self._counters, self._terms = self.exact(), {}, 0
         self._terms += len(values)
         top = float(np.max(np.abs(values), initial=0.0))
-        if not np.isfinite(top):
-            raise ValueError("only finite numbers can be summed")
+        if not top < 2.0**1020:  # also where it is not a number; the highest limb would overflow
+            raise ValueError("only finite numbers below 2**1020 can be summed")
         digits = _digits(weights)
         grid = int(np.frexp(top)[1]) // LIMB * LIMB
         rest = values
@@ -109,16 +109,14 @@ class Accumulator:
         if addresses is None:
             counter[0] += int(terms.sum())
         else:
-            counter += np.bincount(addresses, weights=terms, minlength=self.size).astype(np.int64)
+            # few terms meet many addresses (one task, a Hessian): the cost must not be that of the size
+            np.add.at(counter, addresses, terms.astype(np.int64))
 
     def exact(self) -> Exact:
         """The sums so far, exactly."""
-        total = self._spilled.copy()
+        total: Exact = self._spilled.copy()
         for grid, counter in self._counters.items():
-            # the lowest limbs of a denormal may lie below the unit, but are zero there
-            shift = grid + SCALE
-            numbers = counter.astype(object)
-            total += numbers << shift if shift >= 0 else numbers >> -shift
+            total += counter.astype(object) << (grid + SCALE)  # no float has a limb below the unit
         return total
 
 

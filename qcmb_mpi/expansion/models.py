@@ -35,9 +35,9 @@ def _property(result: Any, name: str) -> Any:
     return getattr(result.properties, f"return_{name}")
 
 
-class ManyBodyResultV1(_Returned, v1.ManyBodyResult):
+class ManyBodyResultV1(_Returned, v1.ManyBodyResult):  # type: ignore[misc]
     """QCSchema version 1."""
 
 
-class ManyBodyResultV2(_Returned, v2.ManyBodyResult):
+class ManyBodyResultV2(_Returned, v2.ManyBodyResult):  # type: ignore[misc]
     """QCSchema version 2."""

@@ -32,7 +32,7 @@ def combinations(n: int, k: int) -> NDArray[np.integer]:
         counts = (last - rows[:, -1]).astype(np.int64)
         ends = np.cumsum(counts)
         offset = np.repeat(ends - counts - rows[:, -1] - 1, counts)
-        longer = np.empty((int(ends[-1]), column + 1), dtype=dtype)
+        longer = np.empty((int(counts.sum()), column + 1), dtype=dtype)
         for done in range(column):
             longer[:, done] = np.repeat(rows[:, done], counts)
         longer[:, column] = np.arange(len(offset)) - offset
@@ -256,7 +256,8 @@ def _needed(expansion: Expansion) -> list[tuple[int, int, int]]:
             if "cp" in expansion.treatments and orders[-1] > 1:
                 needed.update((level, k, n_fragments) for k in sizes)
             if "vmfc" in expansion.treatments:
-                needed.update((level, k, n) for n in orders for k in range(1, n + 1))
+                kept = [n for n in orders if expansion.nmers[n].size]
+                needed.update((level, k, n) for n in kept for k in range(1, n + 1))
             if expansion.has_monomers(level):
                 needed.add((level, 1, 1))
         if level == expansion.supersystem:

@@ -8,6 +8,7 @@ tasks; it needs numpy only.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -188,7 +189,7 @@ def _keys(
     if not embedding:
         yield f"{stem}_interaction_{name}", top, 1
         yield f"{stem}_interaction_{name}_through_1_body", 1, 1
-    for lower, n in zip(orders, orders[1:], strict=False):
+    for lower, n in pairwise(orders):
         if not embedding:
             yield f"{stem}_interaction_{name}_through_{n}_body", n, 1
         # with all intermediate orders left out, only in a dimer is the difference of one body order

@@ -123,7 +123,7 @@ def summary(
     from qcmanybody.utils import modelchem_labels, print_nbody_energy
 
     # a level that serves body orders too is labelled by those
-    orders = {
+    orders: dict[str, list[Any]] = {
         name: list(of) or ["supersystem"] for name, of in zip(level_names, expansion.orders, strict=True)
     }
     labels = modelchem_labels(orders, presorted=True)

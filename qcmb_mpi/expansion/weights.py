@@ -64,7 +64,8 @@ def through(table: TaskTable) -> dict[str, dict[int, Weights]]:
                 lower = _body(table, treatment, level_of[n], n - 1) if n > 1 else {}
                 running = combine(running, upper, minus=lower)
                 sums[n] = running
-        if expansion.supersystem is not None and top < n_fragments:
+        if expansion.supersystem is not None:
+            # adds nothing where the expansion itself goes up to the whole cluster
             whole: Weights = {table.index[expansion.supersystem, n_fragments, n_fragments]: 1}
             sums[n_fragments] = combine(
                 sums[top], whole, minus=_body(table, "nocp", expansion.supersystem, top)
@@ -96,9 +97,7 @@ def coefficients(expansion: Expansion, n: int) -> dict[int, int | NDArray[np.int
     }
 
 
-def _hosts(
-    small: NDArray[np.integer], large: NDArray[np.integer], n_fragments: int
-) -> NDArray[np.int64]:
+def _hosts(small: NDArray[np.integer], large: NDArray[np.integer], n_fragments: int) -> NDArray[np.int64]:
     """How many of the ``large`` n-mers contain each of the ``small`` ones, shape (len(small),)."""
     k, t = small.shape[1], large.shape[1]
     codes = _code(small, n_fragments)
@@ -126,8 +125,8 @@ def _body(table: TaskTable, treatment: str, level: int, n: int) -> Weights:
         return {
             table.index[level, k, t]: (-1) ** (t - k)
             for t in expansion.orders[level]
+            if t <= n and expansion.nmers[t].size
             for k in range(1, t + 1)
-            if t <= n and (level, k, t) in table.index
         }
     if treatment == "nocp":
         return _on_blocks(table, level, coefficients(expansion, n), own_basis=True)
@@ -147,6 +146,6 @@ def _on_blocks(
     weights: Weights = {}
     for k, weight in by_size.items():
         block = table.index.get((level, k, k if own_basis else n_fragments))
-        if block is not None:  # no n-mer of that size was kept
+        if block is not None and np.size(weight):  # else no n-mer of that size was kept
             weights[block] = weight
     return weights

@@ -32,7 +32,8 @@ from qcmb_mpi.farm.schedule import (
 
 __all__ = ["Master", "Ranks", "Sink", "Statistics"]
 
-WATCH = 0.02  # seconds between two rounds while every seat has work
+WATCH = 0.1  # seconds between two rounds while every seat has work
+IMPATIENT = 0.002  # the same while another rank may be waiting for work
 EAGER = 0.001  # the least time between two rounds
 
 
@@ -116,6 +117,7 @@ class Master:
         self._stop = stop
         self._finish: Finish | None = None
         self._joined: set[int] = set()
+        self._answered_at = time.monotonic()
         self.last_words: dict[int, str] = {}  # task -> message of its last failure
         self.last_kinds: dict[int, Kind] = {}
         self.statistics = Statistics()
@@ -132,10 +134,22 @@ class Master:
             now = time.monotonic()
             self.statistics.master += now - awake
             if self._finish is None:
-                self._crew.wait(min(WATCH, max(EAGER, self._schedule.next_due - now)))
+                self._crew.wait(self._nap(now))
         self.statistics.wall = time.monotonic() - begin
         self.statistics.seats = len(self._joined)
         return self._finish
+
+    def _nap(self, now: float) -> float:
+        """Seconds until the next round: long while all is well, short while a rank may be waiting.
+
+        A runner of this process that runs out of work wakes the master at once.  Other ranks cannot;
+        so, while one of them might have nothing to do, it looks for them after every hundredth of the
+        time since the last answer.
+        """
+        nap = WATCH
+        if self._ranks is not None and self._schedule.impatient:
+            nap = min(WATCH, max(IMPATIENT, (now - self._answered_at) / 100))
+        return min(nap, max(EAGER, self._schedule.next_due - now))
 
     def _round(self, now: float) -> None:
         for seat, answers in self._crew.poll():
@@ -150,6 +164,7 @@ class Master:
         self._sink.round(self._schedule, now)
 
     def _take(self, seat: int, answers: Answers, now: float) -> None:
+        self._answered_at = now
         kinds = answers.heads["kind"]
         tasks = answers.heads["task"]
         attempts = np.array([self._schedule.tries(task) for task in tasks.tolist()], dtype=np.int64)

@@ -96,7 +96,11 @@ class World:
 
     def close(self) -> None:
         """Free the communicator; all ranks together."""
-        self._nap(self._comm.Ibarrier())
+        barrier = self._comm.Ibarrier()
+        while not barrier.Test():
+            self.poll()  # nobody wants what is still under way, but it has to be received
+            time.sleep(LONGEST_NAP)
+        self.poll()
         self._comm.Free()
 
     def _nap(self, request: Any) -> None:

@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 
 from qcmb_mpi.engine.base import Answer, Engine, Resources
-from qcmb_mpi.engine.failures import EngineFailure, Kind
+from qcmb_mpi.engine.failures import EngineFailure, Kind, checked, classify
 from qcmb_mpi.errors import InputError
-from qcmb_mpi.farm.messages import ANSWER, Answers, Frames, Work, failure, frame
+from qcmb_mpi.farm.messages import Frames, Work, failure, frame, pack_answer
 from qcmb_mpi.problem import Cluster, Driver, Level
 
 __all__ = ["DESCRIBE", "Description", "Setup", "prepare", "serve"]
@@ -155,15 +155,13 @@ def serve(channel: socket.socket, prepared: Prepared) -> None:
             for task, sturdiness, level, real, basis in Work.decode(message):
                 os.ftruncate(output, 0)
                 members = real, whole if basis is None else basis
-                answers = _compute(prepared, task, sturdiness, level, *members, output)
-                channel.sendall(frame(answers.encode()))
+                channel.sendall(_compute(prepared, task, sturdiness, level, *members, output))
 
 
 def _compute(
     prepared: Prepared, task: int, sturdiness: int, level: int, real: Any, basis: Any, output: int
-) -> Answers:
-    from qcmb_mpi.engine.failures import checked, classify
-
+) -> bytes:
+    """One task; returns the frame of its answer."""
     setup = prepared.setup
     begin, cpu = time.monotonic(), sum(os.times()[:4])
     try:
@@ -183,30 +181,28 @@ def _compute(
             message = f"{message}\n{traceback.format_exc()}"
         if tail := _tail(output):
             message = f"{message}\n--- end of the engine's output ---\n{tail}"
-        return failure(task, sturdiness, Kind(kind), message, time.monotonic() - begin, time.time())
+        wall = time.monotonic() - begin
+        return frame(failure(task, sturdiness, Kind(kind), message, wall, time.time()).encode())
     wall = time.monotonic() - begin
     return _pack(task, sturdiness, answer, wall, sum(os.times()[:4]) - cpu)
 
 
-def _pack(task: int, sturdiness: int, answer: Answer, wall: float, cpu: float) -> Answers:
-    parts = [part.reshape(-1) for part in (answer.gradient, answer.hessian) if part is not None]
+def _pack(task: int, sturdiness: int, answer: Answer, wall: float, cpu: float) -> bytes:
+    gradient, hessian = answer.gradient, answer.hessian
     text = answer.note.encode()
     record = b"" if answer.record is None else zlib.compress(json.dumps(answer.record).encode())
-    heads = np.zeros(1, dtype=ANSWER)
-    heads[0] = (
+    return pack_answer(
         task,
-        0,
         sturdiness,
         answer.energy,
         wall,
         cpu,
         time.time(),
-        0 if answer.gradient is None else answer.gradient.size,
-        0 if answer.hessian is None else answer.hessian.size,
-        len(text),
-        len(record),
+        b"" if gradient is None else gradient.tobytes(),
+        b"" if hessian is None else hessian.tobytes(),
+        text,
+        record,
     )
-    return Answers(heads, np.concatenate([np.empty(0), *parts]), text + record)
 
 
 def _redirect(scratch: str | None) -> int:

@@ -192,9 +192,9 @@ class Policy:
 
     max_retries: int = 2
     silence: float = float("inf")
-    batch: float = 0.5
+    batch: float = 1.0
     shortest_batch: float = 0.02
-    most_tasks: int = 1024
+    most_tasks: int = 4096
 
 
 class _Lane:
@@ -267,6 +267,7 @@ class Schedule:
         self._seats: dict[int, _Seat] = {}
         self._idle: dict[int, None] = {}  # seats holding nothing, longest idle first
         self._due: list[tuple[float, int]] = []  # when a seat will want its next batch
+        self._unsure: set[int] = set()  # seats at work of unknown duration
         self._left = model.by_block(waiting)  # estimated cost of what is neither DONE nor FAILED
         self._stop_at: float | None = None
         self._look_at = -float("inf")  # when to look for silent seats again
@@ -290,9 +291,12 @@ class Schedule:
         return min(times, default=float("inf"))
 
     @property
-    def hungry(self) -> bool:
-        """Whether some seat waits for its next task while there is one."""
-        return bool(self._idle) and self.n_waiting > 0
+    def impatient(self) -> bool:
+        """Whether an answer may be followed by something to do at once.
+
+        Otherwise every seat has its next batch already, before it is through with the last.
+        """
+        return bool(self._unsure) or self.n_waiting == 0
 
     def tries(self, task: int) -> int:
         """How often a task has failed."""
@@ -316,8 +320,11 @@ class Schedule:
         commands: list[Command] = []
         match event:
             case Answered(seat, tasks, walls):
+                if len(tasks):
+                    self._unsure.discard(seat)
                 commands.append(Keep(self._answered(self._hear(seat, now), tasks, walls, now)))
             case Failed(seat, task, kind):
+                self._unsure.discard(seat)
                 self._failed(self._hear(seat, now), task, kind)
             case Joined(seat):
                 self._hear(seat, now)
@@ -381,6 +388,7 @@ class Schedule:
     def _lose(self, seat: _Seat) -> None:
         """Requeue what a lost seat holds; being there costs a task no retry, up to a limit."""
         seat.gone = True
+        self._unsure.discard(seat.number)
         self._idle.pop(seat.number, None)
         for task in sorted(seat.held):
             if self.state[task] != State.OUT:
@@ -425,6 +433,8 @@ class Schedule:
         seconds = float(self.model.seconds(tasks).sum())
         if np.isfinite(seconds):
             self._expect(seat, max(seat.dry_at, now) + seconds)
+        if not self.model.measured[self.model.blocks(tasks[:1])].all():
+            self._unsure.add(seat.number)
         sturdiness = np.array([self._sturdiness.get(task, 0) for task in tasks.tolist()], dtype=np.int64)
         return [Send(seat.number, tasks, sturdiness)]
 

@@ -10,41 +10,41 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 __all__ = ["Folder", "find_engines", "probe_folder"]
 
-#: Run in a process of its own: a package built for another processor ends with a signal, and some
+#: Look for one engine each, printing its version, or all of QCEngine's programs.  They are run in
+#: processes of their own: a package built for another processor ends with a signal, and some
 #: programs are slow to tell their version.
-_ENGINES_SCRIPT = """
-import importlib, json, sys
-found = {}
-for name in ("pyscf", "tblite"):
-    try:
-        module = importlib.import_module(name)
-        import importlib.metadata
-        found[name] = importlib.metadata.version(name)
-    except Exception as error:
-        if not isinstance(error, ModuleNotFoundError) or error.name != name:
-            print(f"{name} does not import: {type(error).__name__}: {error}", file=sys.stderr)
-    print(json.dumps(found), flush=True)
-try:
-    import qcengine
-    for name in sorted(qcengine.list_available_programs() - set(found)):
-        try:
-            version = qcengine.get_program(name).get_version()
-        except Exception:
-            version = "of unknown version"
-        found[name] = f"{version} (through QCEngine {qcengine.__version__})"
-        print(json.dumps(found), flush=True)
-except Exception as error:
-    print(f"qcengine does not import: {type(error).__name__}: {error}", file=sys.stderr)
+_PACKAGE_SCRIPT = """
+import importlib, importlib.metadata, json
+importlib.import_module({name!r})
+print(json.dumps({{{name!r}: importlib.metadata.version({name!r})}}))
 """
+_QCENGINE_SCRIPT = """
+import json, qcengine
+found = {}
+for name in sorted(qcengine.list_available_programs()):
+    try:
+        version = qcengine.get_program(name).get_version()
+    except Exception:
+        version = "of unknown version"
+    found[name] = f"{version} (through QCEngine {qcengine.__version__})"
+    print(json.dumps(found), flush=True)
+"""
+_SCRIPTS = {
+    "pyscf": _PACKAGE_SCRIPT.format(name="pyscf"),
+    "tblite": _PACKAGE_SCRIPT.format(name="tblite"),
+    "qcengine": _QCENGINE_SCRIPT,
+}
 
 
 @dataclass(frozen=True)
@@ -134,21 +134,33 @@ def find_engines(
     timeout
         Seconds after which what was found by then is all.
     """
-    command = [sys.executable, "-c", _ENGINES_SCRIPT]
-    try:
-        answer = subprocess.run(
-            command,
+    searches = {
+        name: subprocess.Popen(
+            [sys.executable, "-c", script],
             env=None if environ is None else dict(environ),
             stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout,
-            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
         )
-        out, err = answer.stdout, answer.stderr
-        ending = f"looking for engines ended with code {answer.returncode}" if answer.returncode else ""
-    except subprocess.TimeoutExpired as late:
-        out, err = late.stdout or b"", late.stderr or b""
-        ending = f"looking for engines took more than {timeout:.0f} s"
-    found = [line for line in out.decode(errors="replace").splitlines() if line.startswith("{")]
-    said = [line for line in err.decode(errors="replace").splitlines() if " does not import: " in line]
-    return json.loads(found[-1]) if found else {}, said + ([ending] if ending else [])
+        for name, script in _SCRIPTS.items()
+    }
+    engines: dict[str, str] = {}
+    complaints: list[str] = []
+    end = time.monotonic() + timeout
+    for name, search in searches.items():
+        try:
+            out, err = search.communicate(timeout=max(0.1, end - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            search.kill()
+            out, err = search.communicate()
+            complaints.append(f"looking for {name} took more than {timeout:.0f} s")
+        found = [line for line in out.splitlines() if line.startswith("{")]
+        engines = {**(json.loads(found[-1]) if found else {}), **engines}
+        last = err.strip().splitlines()[-1:]
+        if search.returncode == 1 and last != [f"ModuleNotFoundError: No module named '{name}'"]:
+            complaints.append(f"{name} does not import: {''.join(last)}")
+        elif search.returncode not in (0, 1) and search.returncode != -signal.SIGKILL:
+            complaints.append(f"importing {name} ended with code {search.returncode}")
+    return dict(sorted(engines.items())), complaints

@@ -79,14 +79,20 @@ def plan_text(problem: Problem, *, show_tasks: bool = False) -> str:
 
 def result_text(result: Any) -> str:
     """QCManyBody's tables, the number returned with its error bar, and where the time went."""
-    run = result.provenance.model_dump() if hasattr(result.provenance, "model_dump") else result.provenance.dict()
+    run = (
+        result.provenance.model_dump()
+        if hasattr(result.provenance, "model_dump")
+        else result.provenance.dict()
+    )
     lines = [(result.stdout or "").rstrip("\n"), ""]
     if np.ndim(result.return_result) == 0:
         keywords = result.input_data.specification.keywords
         kind = "total" if keywords.return_total_data else "interaction"
         error = run.get("expected_error")
         bar = f" +/- {error:.1e}" if error else ""
-        lines.append(f"{keywords.bsse_type[0].value} {kind} energy: {float(result.return_result):.12f}{bar} Eh")
+        lines.append(
+            f"{keywords.bsse_type[0].value} {kind} energy: {float(result.return_result):.12f}{bar} Eh"
+        )
         if error:
             lines.append("   (the error that the engine's convergence threshold lets expect)")
     else:
@@ -158,5 +164,3 @@ def _shares(problem: Problem, table: TaskTable) -> list[float]:
 
 def _functions(number: int) -> int:
     return next((functions for last, functions in FUNCTIONS if number <= last), 50)
-
-

@@ -243,8 +243,7 @@ class Archive:
         rows = self.store.rows()
         if not len(rows):
             return 0
-        order = np.argsort(rows["key"].view("<u8").reshape(-1, 2)[:, 0], kind="stable")
-        rows = rows[order]
+        rows = rows[np.argsort(split_keys(rows["key"])[:, 0], kind="stable")]
         words = split_keys(rows["key"])
         for block in self._table.blocks:
             wanted = self._keys.of_block(block)

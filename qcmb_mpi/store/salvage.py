@@ -31,6 +31,7 @@ __all__ = ["Finding", "examine", "salvage"]
 # Time allowed to the child: a start, and reading at a slow disk's speed.
 START = 60.0
 BYTES_PER_SECOND = 20e6
+_PROGRAM = f"from {__name__} import main; main()"
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,8 @@ def _ask_child(*arguments: object) -> Finding:
     size = os.path.getsize(str(arguments[1]))
     limit = START + size / BYTES_PER_SECOND
     # The child finds this package where this process found it, whatever the folder it starts in.
-    program = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import main; main()"
-    command = [sys.executable, "-c", program, str(limit), *map(str, arguments)]
+    head = f"import sys; sys.path[:] = {sys.path!r}\n"
+    command = [sys.executable, "-c", head + _PROGRAM, str(limit), *map(str, arguments)]
     try:
         child = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=limit)
     except subprocess.TimeoutExpired:

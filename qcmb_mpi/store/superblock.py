@@ -36,7 +36,8 @@ def _rotate(x: int, k: int) -> int:
 
 def _lookup3(data: bytes) -> int:
     """Bob Jenkins' ``hashlittle`` with initial value 0, HDF5's checksum of metadata."""
-    a = b = c = (0xDEADBEEF + len(data)) & _MASK
+    a: int = (0xDEADBEEF + len(data)) & _MASK
+    b = c = a
     tail = len(data) % 12 or 12
     for at in range(0, len(data) - tail, 12):
         x, y, z = _WORDS.unpack_from(data, at)

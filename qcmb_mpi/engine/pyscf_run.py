@@ -369,7 +369,8 @@ def _hessian(mf: Any) -> NDArray[np.float64]:
     blocks = np.asarray(mf.Hessian().kernel(), dtype=float)
     hessian: NDArray[np.float64] = blocks.transpose(0, 2, 1, 3).reshape(3 * n, 3 * n)
     # The response equations leave the halves different by their threshold.
-    return 0.5 * (hessian + hessian.T)
+    symmetric: NDArray[np.float64] = 0.5 * (hessian + hessian.T)
+    return symmetric
 
 
 def _properties(mf: Any, mol: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import functools
 import os
 from typing import Any
 
-from qcmb_mpi.store.superblock import SWMR, Mended, Superblock
+from qcmb_mpi.store.superblock import Mended
 
 __all__ = ["ALIGNMENT", "create_file", "hdf5", "open_for_reading", "open_for_writing"]
 
@@ -57,12 +57,13 @@ def open_for_writing(path: str) -> Any:
 def open_for_reading(path: str) -> Any:
     """An existing file for reading, which another process may be writing or have left open.
 
+    Not with HDF5's ``swmr=True``, which meets a damaged structure by trying again for minutes.  A writer
+    hands over what is pointed at before what points at it, so this too sees a whole file; should it
+    not, it fails and the caller tries again.
+
     Raises
     ------
     OSError, ValueError
         It is damaged, or no HDF5 file.
     """
-    block = Superblock.of(path)
-    if block is not None and block.whole and (block.flags & SWMR or not block.flags):
-        return hdf5().File(path, "r", swmr=True, locking=False)
     return hdf5().File(Mended(path), "r")

@@ -20,11 +20,11 @@ from typing import Any, Literal
 import numpy as np
 
 from qcmb_mpi.store.format import FAILURE, FORMAT_VERSION, ROW, is_row
-from qcmb_mpi.store.hdf5 import ALIGNMENT, hdf5, open_for_reading
+from qcmb_mpi.store.hdf5 import ALIGNMENT, open_for_reading
 from qcmb_mpi.store.layout import TABLES, texts_crc
 from qcmb_mpi.store.reader import Reader
 from qcmb_mpi.store.rescue import Batch, write_blocks
-from qcmb_mpi.store.superblock import Mended, Superblock
+from qcmb_mpi.store.superblock import Superblock
 
 __all__ = ["Finding", "examine", "salvage"]
 
@@ -145,7 +145,7 @@ def _salvage(path: str, target: str) -> Finding:
     found = Finding("damaged")
     with open(target, "wb") as out:
         try:
-            file = hdf5().File(Mended(path), "r")
+            file = open_for_reading(path)
             reader = Reader(file)
             if not reader.is_checkpoint():
                 return Finding("foreign")

@@ -19,8 +19,6 @@ from typing import Any
 __all__ = ["Mended", "Superblock", "repair"]
 
 SIZE = 48
-SWMR = 4
-"""Status flag of a file being written for others to read at the same time."""
 _ROOT = b"OHDR"
 _UNDEFINED = 0xFFFFFFFFFFFFFFFF
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"

@@ -13,7 +13,7 @@ from qcmb_mpi.engine.failures import EngineFailure, Kind
 from qcmb_mpi.engine.pyscf import PySCFEngine
 
 pytest.importorskip("pyscf")
-from pyscf import cc, dft, gto, mp, scf  # noqa: E402
+from pyscf import cc, dft, gto, mp, scf
 
 TIGHT = {"conv_tol": 1e-12, "conv_tol_grad": 1e-7}
 TIGHT_CC = {**TIGHT, "cc_conv_tol": 1e-10, "conv_tol_normt": 1e-8}

@@ -99,7 +99,7 @@ def test_impossible_spins_and_charges_are_refused(engine, charges, multiplicitie
 
 def test_a_restricted_reference_needs_closed_shells(engine):
     pair = cluster(WATER, moved(HYDROXYL, x=6), multiplicities=[1, 2])
-    with pytest.raises(InputError, match="keywords.reference: fragment 2 is open-shell"):
+    with pytest.raises(InputError, match=r"keywords\.reference: fragment 2 is open-shell"):
         engine.check(level(reference="rhf"), "energy", pair)
     engine.check(level(), "energy", pair)
 

@@ -38,7 +38,7 @@ def test_missing_plugins_are_named(module):
 def test_plugins_that_fail_are_named_with_the_reason(tmp_path):
     path = tmp_path / "broken_plugin.py"
     path.write_text("raise ValueError('not today')\n")
-    with pytest.raises(InputError, match="broken_plugin.*ValueError: not today"):
+    with pytest.raises(InputError, match=r"broken_plugin.*ValueError: not today"):
         load_plugins([str(path)])
     assert "broken_plugin" not in sys.modules
 

@@ -12,7 +12,7 @@ from qcmb_mpi.engine.tblite import TbliteEngine
 from qcmb_mpi.errors import InputError
 
 pytest.importorskip("tblite")
-from tblite.interface import Calculator  # noqa: E402
+from tblite.interface import Calculator
 
 
 @pytest.fixture(scope="module")

@@ -259,15 +259,17 @@ class Checkpoint:
         Others are skipped and mentioned in ``warnings``.
         """
         rows, damaged = self._reader.table("results", ROW)
+        total = len(rows) + damaged
         whole = self._reader.has_payload(rows)
-        damaged += int(len(whole) - whole.sum())
-        if damaged:
+        if not whole.all():
+            rows = rows[whole]
+        if len(rows) < total:
             self.warnings.append(
-                f"{self.path}: {damaged} of {len(rows) + damaged} rows are damaged or were never "
-                "completed; their tasks are computed again"
+                f"{self.path}: {total - len(rows)} of {total} rows are damaged or were never completed; "
+                "their tasks are computed again"
             )
         pending = [batch.rows for batch in self._writer.pending if batch.rows.dtype == ROW]
-        return np.concatenate([rows if whole.all() else rows[whole], *pending])
+        return np.concatenate([rows, *pending])
 
     def failures(self) -> Rows:
         """All saved failed attempts, ``(n,) FAILURE``."""

@@ -16,10 +16,11 @@ from qcmb_mpi.store.format import FAILURE, ROW, Rows
 from qcmb_mpi.store.hdf5 import open_for_reading
 from qcmb_mpi.store.reader import Floats, Reader
 from qcmb_mpi.store.salvage import examine
+from qcmb_mpi.store.superblock import Superblock
 
 __all__ = ["Snapshot", "read"]
 
-# A writer that is just starting is through in milliseconds.
+# A live file may be met in the middle of a write, which takes milliseconds.
 _TRIES = 5
 _PAUSE = 0.2
 
@@ -119,6 +120,10 @@ def read(path: str | os.PathLike[str]) -> Snapshot:
                     return _snapshot(path, Reader(file))
             except (OSError, RuntimeError, ValueError, KeyError) as error:
                 last = str(error).split("\n")[0]
+        block = Superblock.of(str(path))
+        if block is None or not block.flags:
+            # Nobody writes it: it will not become better.
+            break
         time.sleep(_PAUSE)
     raise StoreError(
         f"{path}: this file cannot be read as a checkpoint ({last}). If it is one, run the same input again: "

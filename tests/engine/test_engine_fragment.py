@@ -1,13 +1,12 @@
 """Cutting molecules out of the cluster."""
 
 import json
-import time
 
 import numpy as np
 import pytest
-from engine_cases import HYDROXYL, WATER, cluster, moved, piece, waters
+from engine_cases import HYDROXYL, WATER, cluster, moved, piece
 
-from qcmb_mpi.engine.fragment import Cutter, to_qcschema
+from qcmb_mpi.engine.fragment import to_qcschema
 
 
 def test_atoms_come_in_the_order_of_the_basis_fragments():
@@ -60,22 +59,6 @@ def test_point_charges_are_those_of_all_fragments_outside_the_basis():
     charges = piece(whole, [0], [0, 2]).point_charges
     np.testing.assert_allclose(charges[:, :3], whole.geometry[3:6])
     np.testing.assert_allclose(charges[:, 3], [-0.8, 0.4, 0.4])
-
-
-def test_cutting_a_trimer_does_not_depend_on_the_size_of_the_cluster():
-    chosen = np.array([1, 4, 7])
-
-    def seconds(n):
-        cutter = Cutter(waters(n))
-        best = 1.0
-        for _ in range(20):
-            begin = time.perf_counter()
-            for _ in range(50):
-                cutter.cut(chosen, chosen)
-            best = min(best, (time.perf_counter() - begin) / 50)
-        return best
-
-    assert seconds(2000) < 3 * seconds(10)
 
 
 def test_qcschema_molecule_is_the_same_molecule():

@@ -53,7 +53,7 @@ def energy(engine, level_, molecule, **more):
     [
         ("hf", {}, lambda m: scf.RHF(m).run().e_tot),
         ("HF", {"reference": "uhf"}, lambda m: scf.UHF(m).run().e_tot),
-        ("b3lyp", {}, lambda m: dft.RKS(m, xc="b3lyp").run(verbose=0).e_tot),
+        ("b3lyp", {"grid_level": 0}, lambda m: dft.RKS(m, xc="b3lyp").run(grids=_grid(m, 0)).e_tot),
         ("PBE", {"grid_level": 1}, lambda m: dft.RKS(m, xc="pbe").run(grids=_grid(m, 1)).e_tot),
         ("mp2", {}, lambda m: mp.MP2(scf.RHF(m).run()).run().e_tot),
         ("mp2", {"frozen_core": True}, lambda m: mp.MP2(scf.RHF(m).run(), frozen=1).run().e_tot),
@@ -62,7 +62,11 @@ def energy(engine, level_, molecule, **more):
         ("ccsd", {}, lambda m: cc.CCSD(scf.RHF(m).run()).run().e_tot),
         ("CCSD(T)", {}, lambda m: _with_triples(cc.CCSD(scf.RHF(m).run()).run())),
         ("hf", {"density_fit": True}, lambda m: scf.RHF(m).density_fit().run().e_tot),
-        ("pbe", {"density_fit": True}, lambda m: dft.RKS(m, xc="pbe").density_fit().run().e_tot),
+        (
+            "pbe",
+            {"density_fit": True, "grid_level": 0},
+            lambda m: dft.RKS(m, xc="pbe").density_fit().run(grids=_grid(m, 0)).e_tot,
+        ),
         (
             "mp2",
             {"density_fit": "cc-pvdz-jkfit"},

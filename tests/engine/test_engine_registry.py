@@ -123,7 +123,9 @@ def test_qcengine_gets_the_kind_of_failure(qcengine, program, method, basis, key
 def test_open_shells_through_qcengine(qcengine):
     pair = cluster(WATER, moved(HYDROXYL, x=6), multiplicities=[1, 2])
     molecule = piece(pair, [1], [0, 1])
-    result = qcengine.compute(atomic_input(2, level(), "energy", molecule), "pyscf", raise_error=True)
+    result = qcengine.compute(
+        atomic_input(2, level(), "energy", molecule), "pyscf", raise_error=True, task_config={"ncores": 1}
+    )
     assert result.return_result == get_engine("pyscf").compute(level(), "energy", molecule, ONE).energy
     assert (result.properties.calcinfo_nalpha, result.properties.calcinfo_nbeta) == (5, 4)
 

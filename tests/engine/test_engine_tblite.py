@@ -1,7 +1,6 @@
 """The tblite engine against plain tblite."""
 
 import json
-import time
 
 import numpy as np
 import pytest
@@ -129,24 +128,6 @@ def test_records_are_qcschema(engine):
     record = AtomicResult(**json.loads(json.dumps(answer.record)))
     assert record.properties.return_energy == answer.energy
     np.testing.assert_array_equal(record.return_result, answer.gradient)
-
-
-def test_what_the_engine_adds_to_tblite_is_little(engine):
-    """Compared with bare calls in the same run; both take about 0.4 ms."""
-    molecule = piece(waters(1), [0])
-    chosen = xtb()
-
-    def best(call):
-        times = []
-        for _ in range(60):
-            begin = time.perf_counter()
-            call()
-            times.append(time.perf_counter() - begin)
-        return min(times)
-
-    ours = best(lambda: engine.compute(chosen, "energy", molecule, ONE))
-    bare = best(lambda: oracle("GFN2-xTB", molecule).get("energy"))
-    assert ours < 1.5 * bare
 
 
 def test_sizes_grow_with_the_atoms(engine):

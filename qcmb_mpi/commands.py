@@ -97,7 +97,7 @@ def _warn(loaded: Loaded) -> None:
 
 def _beside(source: str, given: str | None, ending: str) -> Path:
     path = Path(source)
-    return Path(given) if given else path.with_name(path.stem + ending)
+    return Path(given) if given else path.parent / (path.stem + ending)
 
 
 def _writable(path: Path, flag: str) -> None:
@@ -136,9 +136,9 @@ def _write(path: Path, text: str) -> None:
 
 
 def _serialise(result: Any) -> str:
-    if hasattr(result, "model_dump_json"):
+    if result.schema_version == 2:
         return str(result.model_dump_json(indent=1))
-    return str(result.json(indent=1))
+    return json.dumps(json.loads(result.json()), indent=1)  # version 1 takes no indentation
 
 
 def _failure(error: TasksFailed | Stopped) -> dict[str, Any]:

@@ -249,8 +249,10 @@ def _names(value: Any) -> tuple[str, ...]:
         return ()
     names = tuple(value) if isinstance(value, (list, tuple)) else (value,)
     for name in names:
-        if not isinstance(name, str) or not all(part.isidentifier() for part in name.split(".")):
-            raise _Wrong("names of Python modules")
+        if not isinstance(name, str) or not (
+            name.endswith(".py") or all(part.isidentifier() for part in name.split("."))
+        ):
+            raise _Wrong("names of Python modules, or paths of .py files")
     return names
 
 

@@ -385,7 +385,7 @@ def _farm(
     schedule = Schedule(model, archive.done, Policy(max_retries=config.max_retries, silence=silence))
     first_sums = _monomer_sum(table, archive)
     recorder = Recorder(archive, progress, hosts, config.checkpoint_interval, first_sums)
-    master = Master(table, schedule, begin.crew, begin.world, recorder, stop.take)
+    master = Master(table, schedule, begin.crew, begin.world, recorder, stop.take, stop.alarms)
     if schedule.n_done < table.n_tasks:
         master.run()
         begin.crew.cancel()
@@ -434,7 +434,7 @@ def _unfinished(
             table.label(task, names),
             master.last_kinds[task].word,
             master.last_words[task],
-            schedule.tries(task),
+            int(schedule.tries(np.array([task]))[0]),
         )
         for task in np.flatnonzero(schedule.state == State.FAILED).tolist()
     ]

@@ -61,8 +61,10 @@ class Recorder:
     def append(self, answers: Answers, seat: int, attempts: NDArray[np.int64]) -> None:
         """Keep results."""
         heads = answers.heads
-        notes, records = [""] * len(heads), [b""] * len(heads)
+        notes: list[str] = []
+        records: list[bytes] = []
         if answers.texts:
+            notes, records = [""] * len(heads), [b""] * len(heads)
             begins = answers.pieces()[1]
             for position in range(len(heads)):
                 middle = int(begins[position] + heads["text"][position])

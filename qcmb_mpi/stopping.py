@@ -5,6 +5,8 @@ It only notes that it was asked; the schedule decides what follows.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import threading
 import time
@@ -31,20 +33,34 @@ class StopRequest:
         self.reason = ""
         self._pending: float | None = None
         self._before: dict[signal.Signals, Any] = {}
+        self._alarm, self._bell = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._bell_before = -1
+
+    @property
+    def alarms(self) -> tuple[int, ...]:
+        """File descriptors that can be read when a signal has come."""
+        return (self._alarm,)
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
+            self._bell_before = signal.set_wakeup_fd(self._bell, warn_on_full_buffer=False)
             self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._before:
+            signal.set_wakeup_fd(self._bell_before)
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        os.close(self._alarm)
+        os.close(self._bell)
 
     def take(self) -> float | None:
         """Seconds of grace if a request has come since the last call, else None."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._alarm, 4096)
         if self.deadline is not None and time.monotonic() >= self.deadline:
             self.deadline = None
             self.reason = self.reason or "the wall time is nearly over"

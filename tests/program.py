@@ -219,7 +219,7 @@ def environment() -> dict[str, str]:
     """What jobs start with: no launcher's variables, no settings of ours, one thread."""
     clean = clean_environment(os.environ)
     mine = {name: value for name, value in clean.items() if not name.startswith("QCMB_MPI_")}
-    return {**mine, **AS_ROOT, "OMP_NUM_THREADS": "1"}
+    return {**mine, **AS_ROOT, "OMP_NUM_THREADS": "1", "QCMB_MPI_THREADS_PER_WORKER": "1"}
 
 
 def bits(value: Any) -> Any:

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import sys
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -115,14 +113,12 @@ UNDER_MPI = (
 SCRIPT = '''
 import json, sys
 from qcmb_mpi import ParallelManyBodyComputer
-from qcmb_mpi.config import ExecutorConfig
-from qcmb_mpi.parallel import MPIExecutor
 
 with open(sys.argv[1]) as file:
     cases = json.load(file)
 texts = {}
 for name, content in cases.items():
-    result = ParallelManyBodyComputer.from_manybodyinput(content, executor=MPIExecutor())
+    result = ParallelManyBodyComputer.from_manybodyinput(content)
     if result:
         dump = result.model_dump_json if content["schema_version"] == 2 else result.json
         texts[name] = dump()
@@ -139,6 +135,11 @@ def cases(names: Any = CASES) -> list[Any]:
         pytest.param(name, marks=[skip_version_1] if CASES[name]["schema_version"] == 1 else [])
         for name in names
     ]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QCMB_MPI_THREADS_PER_WORKER", "1")
 
 
 @cache
@@ -167,7 +168,8 @@ def test_any_number_of_ranks_gives_what_qcmanybody_gives(program: Program, mpi: 
     assert list(texts) == list(chosen)
     for name, text in texts.items():
         theirs = expected(name)
-        assert_same_result(type(theirs)(**json.loads(text)), theirs)
+        again = type(theirs)(**json.loads(theirs.json() if theirs.schema_version == 1 else theirs.model_dump_json()))
+        assert_same_result(type(theirs)(**json.loads(text)), again)
 
 
 @skip_version_1
@@ -235,4 +237,3 @@ def test_records_of_all_tasks_come_when_the_protocol_asks() -> None:
     for label, record in ours.cluster_results.items():
         assert record.success
         assert record.properties.return_energy == ours.cluster_properties[label].return_energy
-    assert Path(os.getcwd()).is_dir()

@@ -20,7 +20,7 @@ from qcmb_mpi.engine.fragment import cut
 from qcmb_mpi.errors import InputError
 from qcmb_mpi.problem import Cluster, Level
 
-__all__ = ["get_engine", "load_plugins", "probe_ghosts", "register_with_qcengine"]
+__all__ = ["get_engine", "load_plugins", "probe_ghosts", "register_engine", "register_with_qcengine"]
 
 #: Energies in Eh closer than this are the same.  A ghost that counts as real shifts a dimer's energy
 #: by hartrees; what a ghost's functions change is seldom below 1e-6.
@@ -29,13 +29,25 @@ SAME = 1e-8
 NEAR = 8.0
 
 
+#: Engines that plugins have brought, by the lower-case name of their program.
+_brought: dict[str, Engine] = {}
+
+
+def register_engine(engine: Engine) -> None:
+    """Make an engine of the user's own known under its name; it comes before all others."""
+    _brought[engine.name.lower()] = engine
+    get_engine.cache_clear()
+
+
 @cache
 def get_engine(program: str) -> Engine:
-    """The engine for a program: our own for ``pyscf`` and ``tblite``, QCEngine for any other.
+    """The engine for a program: a plugin's, our own for ``pyscf`` and ``tblite``, else QCEngine's.
 
     Whether the program exists is found out by the engine's ``check``.
     """
     name = program.lower()
+    if name in _brought:
+        return _brought[name]
     if name == "pyscf":
         from qcmb_mpi.engine.pyscf import PySCFEngine
 

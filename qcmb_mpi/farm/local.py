@@ -8,6 +8,7 @@ other tasks of that seat go to the next runner.  It knows nothing of plans, queu
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import pickle
 import select
@@ -31,20 +32,27 @@ __all__ = ["Crew", "start_nursery"]
 SINGLE_THREADED = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
 )
+F_SETPIPE_SZ = 1031  # fcntl.F_SETPIPE_SZ, which not every build of Python has
+PIPE_SIZE = 1 << 20  # a second's answers of half-millisecond tasks have room
 
 
 class _Runner:
     """One runner as its crew sees it."""
 
-    def __init__(self, seat: int, channel: socket.socket, pid: int):
+    def __init__(self, seat: int, work: int, answers: int, pid: int):
         self.seat = seat
-        self.channel = channel
+        self.work = work  # pipe to it
+        self.answers = answers  # pipe from it
         self.pid = pid
         self.frames = Frames()
         self.unsent = bytearray()
         self.pending: deque[tuple[int, int, Work, int]] = deque()  # task, sturdiness, work, position
         self.since = 0.0  # when it began with the first pending task [monotonic s]
         self.verdict: Kind | None = None  # why we are killing it
+
+    def close(self) -> None:
+        os.close(self.work)
+        os.close(self.answers)
 
 
 class Crew:
@@ -95,18 +103,16 @@ class Crew:
     def describe(self) -> Description:
         """What the engines say of the problem, asked of the first runner."""
         runner = self._runners[self.seats[0]]
-        runner.channel.setblocking(True)
-        runner.channel.sendall(frame(DESCRIBE))
-        while data := runner.channel.recv(1 << 20):
-            for message in runner.frames.feed(data):
-                runner.channel.setblocking(False)
+        runner.unsent += frame(DESCRIBE)
+        self._push(runner)
+        while select.select([runner.answers, self._channel], [], [])[0]:
+            for message in self._read(runner):
                 description = pickle.loads(message)
                 assert isinstance(description, Description)
                 return description
-        raise QcmbError(
-            "the engine ended while it was asked about the input; "
-            "repeat with --log-level DEBUG and compute one task by hand"
-        )
+            if self._hear():
+                break
+        raise QcmbError("the engine ended its process while it was asked about the input; see its output above")
 
     def send(self, seat: int, work: Work) -> None:
         """Queue ``work`` at a seat."""
@@ -142,10 +148,13 @@ class Crew:
         found += self._hear()
         return found
 
-    def wait(self, seconds: float) -> None:
-        """Sleep for a while, but wake when a runner is about to run out of work or has ended."""
-        watched = [self._channel]
-        watched += [r.channel for r in self._runners.values() if len(r.pending) <= 1]
+    def wait(self, seconds: float, also: Sequence[int] = ()) -> None:
+        """Sleep for a while, but wake when a runner is about to run out of work or has ended.
+
+        ``also`` are further file descriptors that wake it when they can be read.
+        """
+        watched = [self._channel.fileno(), *also]
+        watched += [r.answers for r in self._runners.values() if len(r.pending) <= 1]
         select.select(watched, [], [], max(0.0, seconds))
 
     def cancel(self) -> None:
@@ -161,7 +170,7 @@ class Crew:
         self._closed = True
         self._channel.close()
         for runner in self._runners.values():
-            runner.channel.close()
+            runner.close()
         try:
             self._nursery.wait(timeout=10)
         except subprocess.TimeoutExpired:
@@ -171,36 +180,45 @@ class Crew:
     # ---- one runner ---------------------------------------------------------------------------
 
     def _spawn(self, seat: int) -> _Runner:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            nursery.send(self._channel, ("spawn", seat), theirs.fileno())
+        work_out, work_in = os.pipe()
+        answers_out, answers_in = os.pipe()
+        with contextlib.suppress(OSError):  # beyond what an ordinary user may: then the usual size
+            fcntl.fcntl(answers_in, F_SETPIPE_SZ, PIPE_SIZE)
+        nursery.send(self._channel, ("spawn", seat), [work_out, answers_in])
+        os.close(work_out)
+        os.close(answers_in)
         while True:
             word, argument = nursery.receive(self._channel)
             if word == "spawned":
                 break
             self._leftover += self._gone(*argument)
-        ours.setblocking(False)
-        runner = _Runner(seat, ours, argument[1])
+        os.set_blocking(work_in, False)
+        os.set_blocking(answers_out, False)
+        runner = _Runner(seat, work_in, answers_out, argument[1])
         self._runners[seat] = runner
         return runner
 
     def _push(self, runner: _Runner) -> None:
-        with contextlib.suppress(BlockingIOError, ConnectionError):
+        with contextlib.suppress(BlockingIOError, BrokenPipeError):
             while runner.unsent:
-                sent = runner.channel.send(runner.unsent)
+                sent = os.write(runner.work, runner.unsent)
                 del runner.unsent[:sent]
 
+    def _read(self, runner: _Runner) -> list[bytes]:
+        messages = []
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(runner.answers, PIPE_SIZE):
+                messages += runner.frames.feed(data)
+        return messages
+
     def _pull(self, runner: _Runner) -> Answers | None:
-        parts = []
-        with contextlib.suppress(BlockingIOError, ConnectionError):
-            while data := runner.channel.recv(1 << 20):
-                parts += [Answers.decode(message) for message in runner.frames.feed(data)]
-        if not parts:
+        messages = self._read(runner)
+        if not messages:
             return None
-        for _ in parts:
+        for _ in messages:
             runner.pending.popleft()
         runner.since = time.monotonic()
-        return Answers.join(parts)
+        return Answers.decode_all(messages)
 
     def _kill(self, runner: _Runner, verdict: Kind) -> None:
         runner.verdict = verdict
@@ -226,7 +244,7 @@ class Crew:
         found = []
         if answers := self._pull(runner):  # what it wrote before it died
             found.append((seat, answers))
-        runner.channel.close()
+        runner.close()
         heir = self._spawn(seat)
         if runner.pending:
             task, sturdiness, _, _ = runner.pending.popleft()

@@ -6,7 +6,7 @@ It decides nothing; it moves tasks, answers and time between schedule, seats and
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -32,7 +32,7 @@ from qcmb_mpi.farm.schedule import (
 
 __all__ = ["Master", "Ranks", "Sink", "Statistics"]
 
-WATCH = 0.1  # seconds between two rounds while every seat has work
+WATCH = 0.2  # seconds between two rounds while every seat has work
 IMPATIENT = 0.002  # the same while another rank may be waiting for work
 EAGER = 0.001  # the least time between two rounds
 
@@ -98,6 +98,8 @@ class Master:
         Takes the answers.
     stop
         Asked in every round: seconds of grace if the job has just been asked to stop, else None.
+    alarms
+        File descriptors that wake the loop.
     """
 
     def __init__(
@@ -108,6 +110,7 @@ class Master:
         ranks: Ranks | None,
         sink: Sink,
         stop: Callable[[], float | None],
+        alarms: Sequence[int] = (),
     ):
         self._table = table
         self._schedule = schedule
@@ -115,6 +118,7 @@ class Master:
         self._ranks = ranks
         self._sink = sink
         self._stop = stop
+        self._alarms = alarms
         self._finish: Finish | None = None
         self._joined: set[int] = set()
         self._answered_at = time.monotonic()
@@ -134,7 +138,7 @@ class Master:
             now = time.monotonic()
             self.statistics.master += now - awake
             if self._finish is None:
-                self._crew.wait(self._nap(now))
+                self._crew.wait(self._nap(now), self._alarms)
         self.statistics.wall = time.monotonic() - begin
         self.statistics.seats = len(self._joined)
         return self._finish
@@ -167,7 +171,7 @@ class Master:
         self._answered_at = now
         kinds = answers.heads["kind"]
         tasks = answers.heads["task"]
-        attempts = np.array([self._schedule.tries(task) for task in tasks.tolist()], dtype=np.int64)
+        attempts = self._schedule.tries(tasks)
         for position in np.flatnonzero(kinds).tolist():
             task = int(tasks[position])
             self.last_words[task] = answers.text(position)

@@ -57,6 +57,7 @@ ANSWER = np.dtype(
 _COUNTS = struct.Struct("<qqq")
 _HEAD = struct.Struct("<qiiddddqqqq")  # ANSWER as struct sees it
 _LENGTH = struct.Struct("<q")
+_BARE = np.dtype([("counts", "<i8", 3), ("head", ANSWER)])  # the message of one energy, nothing behind it
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,6 +186,14 @@ class Answers:
             np.concatenate([np.empty(0), *(part.floats for part in parts)]),
             b"".join(part.texts for part in parts),
         )
+
+    @staticmethod
+    def decode_all(messages: Sequence[bytes]) -> Answers:
+        """Decode and join; one look at many bare energies."""
+        if all(len(message) == _BARE.itemsize for message in messages):
+            records = np.frombuffer(b"".join(messages), _BARE)
+            return Answers(records["head"].copy(), np.empty(0), b"")
+        return Answers.join([Answers.decode(message) for message in messages])
 
     def only(self, wanted: NDArray[np.bool_]) -> Answers:
         """The answers where ``wanted``, shape (n,), holds."""

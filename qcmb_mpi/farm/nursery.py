@@ -6,7 +6,7 @@ they have started, on request.  It ends when its rank does, which the end of fil
 tells; its runners end with it by the kernel's parent-death signal.
 
 On its socket travel pickled requests ``(word, argument)`` with their length in front; a runner's
-own socket follows ``spawn`` as a file descriptor.  Replies go the same way.
+two pipes follow ``spawn`` as file descriptors.  Replies go the same way.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import signal
 import socket
 import struct
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from qcmb_mpi.errors import InputError
@@ -34,11 +34,11 @@ PR_SET_CHILD_SUBREAPER = 36
 _LENGTH = struct.Struct("<q")
 
 
-def send(channel: socket.socket, message: Any, fd: int | None = None) -> None:
+def send(channel: socket.socket, message: Any, fds: Sequence[int] = ()) -> None:
     data = pickle.dumps(message)
     channel.sendall(_LENGTH.pack(len(data)) + data)
-    if fd is not None:
-        socket.send_fds(channel, [b"\0"], [fd])
+    if fds:
+        socket.send_fds(channel, [b"\0"], list(fds))
 
 
 def receive(channel: socket.socket) -> Any:
@@ -96,17 +96,18 @@ class Nursery:
             except InputError as error:
                 send(self._channel, ("refused", (str(error), error.field)))
         elif word == "spawn":
-            _, fds, _, _ = socket.recv_fds(self._channel, 1, 1)
-            self._spawn(argument, fds[0])
+            _, (work, answers), _, _ = socket.recv_fds(self._channel, 1, 2)
+            self._spawn(argument, work, answers)
         elif word == "kill":
             _kill([pid for pid, seat in self._pids.items() if seat == argument])
 
-    def _spawn(self, seat: int, fd: int) -> None:
+    def _spawn(self, seat: int, work: int, answers: int) -> None:
         sys.stdout.flush()
         parent = os.getpid()
         pid = os.fork()
         if pid:
-            os.close(fd)
+            os.close(work)
+            os.close(answers)
             self._pids[pid] = seat
             send(self._channel, ("spawned", (seat, pid)))
             return
@@ -120,8 +121,9 @@ class Nursery:
             for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
                 signal.signal(number, signal.SIG_DFL)
             self._channel.close()
-            with socket.socket(fileno=fd) as channel:
-                serve(channel, self._setup)
+            for fd in (work, answers):
+                os.set_inheritable(fd, False)  # not for the programs that the engine starts
+            serve(work, answers, self._setup)
             status = 0
         finally:
             os._exit(status)

@@ -1,6 +1,6 @@
 """The process in which the engine's code runs.
 
-It reads work from its socket, computes task after task, and writes each answer as soon as it is
+It reads work from a pipe, computes task after task, and writes each answer as soon as it is
 there.  It holds no state that its rank could not give to another runner: it may be killed at any
 instant.  What the engine prints goes to an unlinked file, the end of which comes along with a
 failure.
@@ -12,7 +12,6 @@ import contextlib
 import json
 import os
 import pickle
-import socket
 import tempfile
 import time
 import traceback
@@ -120,8 +119,12 @@ def describe(prepared: Prepared) -> Description:
                     "leave embedding_charges out or choose a program that does (pyscf)",
                     "specification.keywords.embedding_charges",
                 )
-            if setup.ghosts:
-                probe_ghosts(engine, level, setup.cluster, setup.resources)
+            if setup.ghosts and not probe_ghosts(engine, level, setup.cluster, setup.resources):
+                raise InputError(
+                    f"program {level.program!r} does not honour ghost atoms, so that cp and vmfc would be "
+                    "nocp under another name, or worse; choose nocp, or a program with ghost atoms (pyscf)",
+                    "specification.keywords.bsse_type",
+                )
         return Description(
             sizes=np.array(
                 [
@@ -142,20 +145,26 @@ def describe(prepared: Prepared) -> Description:
         return Description(error=str(error), field=error.field)
 
 
-def serve(channel: socket.socket, prepared: Prepared) -> None:
-    """Compute what arrives on ``channel`` until it is closed."""
+def serve(work: int, answers: int, prepared: Prepared) -> None:
+    """Compute what comes through the pipe ``work`` until it is closed; answer through ``answers``."""
     output = _redirect(prepared.setup.resources.scratch)
     whole = np.arange(prepared.setup.cluster.n_fragments)
     frames = Frames()
-    while data := channel.recv(1 << 20):
+    while data := os.read(work, 1 << 20):
         for message in frames.feed(data):
             if message == DESCRIBE:
-                channel.sendall(frame(pickle.dumps(describe(prepared))))
+                _write(answers, frame(pickle.dumps(describe(prepared))))
                 continue
             for task, sturdiness, level, real, basis in Work.decode(message):
                 os.ftruncate(output, 0)
                 members = real, whole if basis is None else basis
-                channel.sendall(_compute(prepared, task, sturdiness, level, *members, output))
+                _write(answers, _compute(prepared, task, sturdiness, level, *members, output))
+
+
+def _write(pipe: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(pipe, view) :]
 
 
 def _compute(

@@ -298,9 +298,12 @@ class Schedule:
         """
         return bool(self._unsure) or self.n_waiting == 0
 
-    def tries(self, task: int) -> int:
-        """How often a task has failed."""
-        return self._tries.get(task, 0) + self._losses.get(task, 0)
+    def tries(self, tasks: NDArray[np.int64]) -> NDArray[np.int64]:
+        """How often each task has failed so far, shape (n,)."""
+        counts = np.zeros(len(tasks), dtype=np.int64)
+        if self._tries or self._losses:
+            counts[:] = [self._tries.get(t, 0) + self._losses.get(t, 0) for t in tasks.tolist()]
+        return counts
 
     def seconds_left(self) -> float | None:
         """Expected seconds until the end; None as long as nothing is measured."""
@@ -435,7 +438,9 @@ class Schedule:
             self._expect(seat, max(seat.dry_at, now) + seconds)
         if not self.model.measured[self.model.blocks(tasks[:1])].all():
             self._unsure.add(seat.number)
-        sturdiness = np.array([self._sturdiness.get(task, 0) for task in tasks.tolist()], dtype=np.int64)
+        sturdiness = np.zeros(len(tasks), dtype=np.int64)
+        if self._sturdiness:
+            sturdiness[:] = [self._sturdiness.get(task, 0) for task in tasks.tolist()]
         return [Send(seat.number, tasks, sturdiness)]
 
     def _take(self, seat: _Seat) -> NDArray[np.int64]:

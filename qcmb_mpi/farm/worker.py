@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["work"]
 
 REPORT_EVERY = 0.2  # seconds of answers that travel in one message, while there is work to go on with
-WATCH = 0.05  # seconds between two looks at MPI while the runner computes
+WATCH = 0.2  # seconds between two looks at MPI while the runner computes
 NAP = 0.0005, 0.005  # the same while it has nothing to do: first, and longest
 
 

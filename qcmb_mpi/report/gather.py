@@ -7,12 +7,15 @@ import os
 import socket
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from qcmb_mpi.errors import ExitCode
 from qcmb_mpi.farm import resources
 from qcmb_mpi.farm.launcher import detect
-from qcmb_mpi.job import Start
 from qcmb_mpi.report.check import check, print_report
+
+if TYPE_CHECKING:
+    from qcmb_mpi.job import Start
 
 __all__ = ["gather"]
 

@@ -81,7 +81,7 @@ class Results:
     floats : (m,) float64
         Gradient [Eh/bohr], then Hessian [Eh/bohr^2], of the first task, then of the next.
     notes, records
-        What was done beyond the plain algorithm; full records as bytes.  One for each task.
+        What was done beyond the plain algorithm; full records as bytes.  One for each task, or none.
     """
 
     tasks: NDArray[np.int64]
@@ -265,7 +265,8 @@ class Archive:
         rows["attempt"] = results.attempts
         rows["rank"] = seat
         rows["host"] = host.encode()
-        rows["note"] = [note.encode() for note in results.notes]
+        if any(results.notes):
+            rows["note"] = [note.encode() for note in results.notes]
         with_hessian = results.hessian_lengths.any()
         rows["length"] = results.hessian_lengths if with_hessian else results.gradient_lengths
         gradients, hessians = self._canonical_order(results) if len(results.floats) else (np.empty(0),) * 2

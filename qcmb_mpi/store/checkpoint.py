@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcmb_mpi.errors import StoreError
-from qcmb_mpi.store.format import FAILURE, HESSIAN_ONLY, ENERGY_ONLY, ROW, Rows
+from qcmb_mpi.store.format import ENERGY_ONLY, FAILURE, HESSIAN_ONLY, ROW, Rows
 from qcmb_mpi.store.leftovers import take_in
 from qcmb_mpi.store.lock import WriterLock
 from qcmb_mpi.store.opening import open_locked
@@ -123,6 +123,7 @@ class Checkpoint:
         if not leftovers:
             return
         try:
+            self._writer.check_alive()
             found = take_in(self._writer, self._reader, leftovers)
         except (OSError, RuntimeError) as error:
             # They are where they were: nothing is lost by leaving.

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "ENERGY_ONLY",
     "FAILURE",
     "FORMAT",
     "FORMAT_VERSION",
     "HESSIAN_ONLY",
-    "ENERGY_ONLY",
     "RECORD",
     "ROW",
     "Rows",

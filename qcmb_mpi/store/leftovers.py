@@ -44,7 +44,7 @@ def take_in(writer: Writer, reader: Reader, files: Sequence[Path]) -> int:
     known = set(rows["key"][reader.has_payload(rows)].tolist())
     known_failures = set(reader.table("failures", FAILURE)[0].tolist())
     known_records = {key for index, _ in reader.records() for key in index["key"].tolist()}
-    found = 0
+    found = portion = 0
     for batch in (batch for file in files for batch in read_blocks(file)):
         rows = batch.rows.copy()
         if rows.dtype == ROW:
@@ -60,8 +60,10 @@ def take_in(writer: Writer, reader: Reader, files: Sequence[Path]) -> int:
             parts = np.split(batch.first, np.cumsum(rows["length"])[:-1])
             chosen = [part.tobytes() for part, wanted in zip(parts, new, strict=True) if wanted]
             writer.place_records(split_keys(rows["key"][new]), chosen)
-        if sum(batch.nbytes for batch in writer.pending) > _PORTION:
+        portion += batch.nbytes
+        if portion > _PORTION:
             writer.write()
+            portion = 0
     writer.write()
     writer.sync()
     for file in files:

@@ -38,7 +38,7 @@ def _lookup3(data: bytes) -> int:
     b = c = a
     tail = len(data) % 12 or 12
     for at in range(0, len(data) - tail, 12):
-        x, y, z = _WORDS.unpack_from(data, at)
+        x, y, z = map(int, _WORDS.unpack_from(data, at))
         a, b, c = (a + x) & _MASK, (b + y) & _MASK, (c + z) & _MASK
         a = ((a - c) & _MASK) ^ _rotate(c, 4)
         c = (c + b) & _MASK
@@ -52,7 +52,7 @@ def _lookup3(data: bytes) -> int:
         a = (a + c) & _MASK
         c = ((c - b) & _MASK) ^ _rotate(b, 4)
         b = (b + a) & _MASK
-    x, y, z = _WORDS.unpack(data[len(data) - tail :].ljust(12, b"\0"))
+    x, y, z = map(int, _WORDS.unpack(data[len(data) - tail :].ljust(12, b"\0")))
     a, b, c = (a + x) & _MASK, (b + y) & _MASK, (c + z) & _MASK
     c = ((c ^ b) - _rotate(b, 14)) & _MASK
     a = ((a ^ c) - _rotate(c, 11)) & _MASK

@@ -48,7 +48,7 @@ def check_derivatives(checkpoint: Checkpoint, rows: np.ndarray) -> None:
     """Every gradient and Hessian is that of its task."""
     number = numbers(rows)
     n_gradient, n_hessian = payload_lengths(rows)
-    for which, gradients, hessians in checkpoint.stream(rows, 1000):
+    for which, gradients, hessians in checkpoint.stream(rows, 20000):
         for found, lengths in ((gradients, n_gradient[which]), (hessians, n_hessian[which])):
             wanted = [values(i, 1, n) for i, n in zip(number[which], lengths, strict=True)]
             assert np.array_equal(found, np.concatenate([np.zeros(0), *wanted]))

@@ -22,7 +22,7 @@ def path(tmp_path):
 
 
 def fill(checkpoint):
-    """Tasks 0-9 with energies, 10-19 with gradients, 20-29 with Hessians and gradients, 30-34 Hessians only."""
+    """Tasks 0-9: energies, 10-19: gradients, 20-29: Hessians and gradients, 30-34: Hessians only."""
     checkpoint.append(make_rows(0, 10))
     checkpoint.append(make_rows(10, 10, 6), values(10, 10, 6))
     checkpoint.append(make_rows(20, 10, 36), values(20, 10, 6), values(20, 10, 36))
@@ -72,7 +72,8 @@ with h5py.File(sys.argv[1], "r", swmr=True) as file:
     names = "key energy wall cpu rank host attempt finished offset length".split()
     assert list(rows.dtype.names[:10]) == names and rows.dtype["key"].itemsize == 16
     row = rows[15]
-    print(len(rows), file["gradients"][row["offset"] : row["offset"] + row["length"]][1], file["input"][()].decode())
+    second = file["gradients"][row["offset"] : row["offset"] + row["length"]][1]
+    print(len(rows), second, file["input"][()].decode())
 """
         child = run_child(program, path, env={**os.environ, "HDF5_USE_FILE_LOCKING": "FALSE"})
         assert child.stdout.startswith("35 15.0009"), child.stderr
@@ -207,7 +208,7 @@ def test_a_sync_that_fails_rescues_all_since_the_last_good_one(path, monkeypatch
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(checkpoint._writer, "sync", fail)
-    with pytest.raises(WriteFailed, match="Input/output error.*last 15 finished tasks"):
+    with pytest.raises(WriteFailed, match=r"Input/output error.*last 15 finished tasks"):
         checkpoint.save(sync=True)
     with Checkpoint.open(path, **JOB) as again:
         assert sorted(numbers(again.rows())) == list(range(25))

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import qcmb_mpi
-from qcmb_mpi.errors import ExitCode, InputError, QcmbError
+from qcmb_mpi.errors import ExitCode, QcmbError
 
 __all__ = ["main"]
 
@@ -23,9 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the program; returns its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = _parser()
-    if arguments and arguments[0] not in COMMANDS and not arguments[0].startswith("-"):
-        arguments.insert(0, "run")
-    elif arguments and arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version"):
+    if arguments and arguments[0] not in (*COMMANDS, "-h", "--help", "--version"):
         arguments.insert(0, "run")
     options = parser.parse_args(arguments)
     if options.command is None:
@@ -77,7 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--scratch-dir", metavar="DIR", help="folder for temporary files")
     run.add_argument("--walltime", metavar="HH:MM:SS", help="stop in time to save")
     run.add_argument("--symmetry", action="store_true", default=None, help="equivalent n-mers once")
-    run.add_argument("--plugin", action="append", dest="plugins", metavar="MODULE", help="import MODULE first")
+    run.add_argument(
+        "--plugin", action="append", dest="plugins", metavar="MODULE", help="import MODULE first"
+    )
     run.add_argument("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR")
     run.add_argument("--quiet", "-q", action="store_true", help="print nothing but errors")
     run.add_argument("--progress", choices=("auto", "bar", "lines", "none"), default="auto")

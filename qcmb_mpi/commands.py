@@ -75,7 +75,9 @@ def validate(options: argparse.Namespace) -> int:
             return error.exit_code
         raise
     if options.json:
-        print(json.dumps({"valid": True, "warnings": loaded.warnings, "programs": dict(description.versions)}))
+        print(
+            json.dumps({"valid": True, "warnings": loaded.warnings, "programs": dict(description.versions)})
+        )
     else:
         _warn(loaded)
         programs = ", ".join(f"{name} {version}" for name, version in sorted(set(description.versions)))

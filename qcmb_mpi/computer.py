@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,8 @@ from qcmb_mpi.job import Options, run, start
 from qcmb_mpi.parallel import Executor
 
 __all__ = ["ParallelManyBodyComputer"]
+
+log = logging.getLogger("qcmb_mpi")
 
 
 class ParallelManyBodyComputer:
@@ -56,14 +59,23 @@ class ParallelManyBodyComputer:
             Not all tasks were computed; the exception carries what is complete.
         """
 
+        begin = start(getattr(executor, "comm", None))
+
         def load() -> tuple[Loaded, ExecutorConfig, Options]:
             loaded = from_model(mb_input)
+            if begin.world is not None and executor is not None and executor.executor_type != "mpi":
+                log.warning(
+                    "%s is not used: mpirun has started this script, so its %d ranks share the work",
+                    type(executor).__name__,
+                    begin.world.size,
+                )
             if executor is not None:
                 config = executor.config
             else:
-                flags: Mapping[str, Any] = {"parallel": parallel or n_workers is not None, "n_workers": n_workers}
+                several = parallel or n_workers is not None
+                flags: Mapping[str, Any] = {"parallel": several, "n_workers": n_workers}
                 config = merge(flags, loaded.execution, os.environ)
             file = config.checkpoint_file
             return loaded, config, Options(checkpoint=Path(file) if file else None)
 
-        return run(start(getattr(executor, "comm", None)), load)
+        return run(begin, load)

@@ -122,9 +122,7 @@ def result(
             f"left out: {table.n_tasks} tasks; the checkpoint holds them (report --clusters)"
         )
     if problem.keep_records:
-        names = [level.name for level in problem.levels]
-        for task, record in archive.records().items():
-            records[table.label(task, names)] = json.loads(zlib.decompress(record))
+        records = _records(problem, table, archive)
     return build(
         problem.model,
         problem.expansion,
@@ -138,6 +136,20 @@ def result(
         component_properties=components,
         component_results=records,
     )
+
+
+def _records(problem: Problem, table: TaskTable, archive: Archive) -> dict[str, Any]:
+    """Full record of every task, by label, in the input's version of the schema."""
+    from qcelemental.models.v2 import AtomicResult
+
+    names = [level.name for level in problem.levels]
+    records: dict[str, Any] = {}
+    for task, content in archive.records().items():
+        record = json.loads(zlib.decompress(content))
+        if problem.model.schema_version == 1:  # engines write version 2
+            record = AtomicResult(**record).convert_v(1)
+        records[table.label(task, names)] = record
+    return records
 
 
 def _components(problem: Problem, table: TaskTable, archive: Archive) -> dict[str, Any]:

@@ -44,7 +44,9 @@ def cluster(
 
 def waters(n: int) -> dict[str, Any]:
     """Water molecules on a skewed grid, so that no two of them have the same neighbours."""
-    return cluster(*((WATER, (5.6 * (i % 2) + 0.3 * i, 5.8 * (i // 2 % 2), 5.9 * (i // 4))) for i in range(n)))
+    return cluster(
+        *((WATER, (5.6 * (i % 2) + 0.3 * i, 5.8 * (i // 2 % 2), 5.9 * (i // 4))) for i in range(n))
+    )
 
 
 #: A sodium ion and two waters.

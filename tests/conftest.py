@@ -7,11 +7,11 @@ import os
 # before numpy or an engine is imported; the tests are for two cores
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from collections.abc import Iterator  # noqa: E402
-from pathlib import Path  # noqa: E402
+from collections.abc import Iterator
+from pathlib import Path
 
-import pytest  # noqa: E402
-from program import Mpi, Program, find_mpi  # noqa: E402
+import pytest
+from program import Mpi, Program, find_mpi
 
 
 @pytest.fixture(scope="session")

@@ -57,7 +57,7 @@ CASES = {
     "program": Case(changed(f"{LEVEL}.program", "pyscff"), ("program", "pyscff", "pyscf")),
     "BSSE word": Case(changed(f"{KEYWORDS}.bsse_type", ["counterpoise"]), ("bsse_type", "cp", "vmfc")),
     "driver": Case(changed("specification.driver", "gradients"), ("driver", "gradient")),
-    "element": Case(changed("molecule.symbols", ["O", "H", "H", "O", "H", "Hx", "O", "H", "H"]), ("symbols", "Hx")),
+    "element": Case(changed("molecule.symbols", ["O", "H", "Hx", *"OHHOHH"]), ("symbols", "Hx")),
     "geometry length": Case(changed("molecule.geometry", [0.0] * 26), ("geometry", "26", "27")),
     "overlapping fragments": Case(
         changed("molecule.fragments", [[0, 1, 2], [2, 3, 4, 5], [6, 7, 8]]), ("fragments", "atom 2")
@@ -82,9 +82,7 @@ CASES = {
         many_body(WATERS, named={"a": HF}, levels={2: "a"}, max_nbody=3), ("max_nbody", "levels")
     ),
     "supersystem_ie_only with levels": Case(
-        many_body(
-            WATERS, named={"a": HF, "b": GFN2}, levels={2: "a", 3: "b"}, supersystem_ie_only=True
-        ),
+        many_body(WATERS, named={"a": HF, "b": GFN2}, levels={2: "a", 3: "b"}, supersystem_ie_only=True),
         ("supersystem_ie_only", "level"),
     ),
     "keyword of the engine": Case(changed(f"{LEVEL}.keywords", {"conv_tl": 1e-9}), ("conv_tl", "conv_tol")),
@@ -106,7 +104,9 @@ CASES = {
     "missing file": Case(None, ("nowhere.json",), input="nowhere.json"),
     "folder": Case(None, ("folder",), input="."),
     # the command line
-    "output in no folder": Case(RIGHT, ("--output", "no_such_folder", "does not exist"), ("-o", "no_such_folder/x.json")),
+    "output in no folder": Case(
+        RIGHT, ("--output", "no_such_folder", "does not exist"), ("-o", "no_such_folder/x.json")
+    ),
     "output not writable": Case(RIGHT, ("--output", "cannot write", "/proc"), ("-o", "/proc/x.json")),
     "output is a folder": Case(RIGHT, ("--output", "folder"), ("-o", ".")),
     "checkpoint in no folder": Case(
@@ -115,7 +115,7 @@ CASES = {
     "negative time-out flag": Case(RIGHT, ("--timeout-per-task", "above 0"), ("--timeout-per-task", "-1")),
     "no workers": Case(RIGHT, ("--n-workers", "at least 1"), ("--n-workers", "0")),
     "unknown flag": Case(RIGHT, ("--chekpoint",), ("--chekpoint", "x.h5")),
-}  # fmt: skip
+}
 
 UNDER_MPI = ("max_nbody", "method", "broken JSON", "output not writable")
 
@@ -144,9 +144,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """All cases, two at a time."""
     base = tmp_path_factory.mktemp("wrong")
     with ThreadPoolExecutor(2) as pool:
-        return {
-            name: pool.submit(run, base / f"case{number}", name) for number, name in enumerate(CASES)
-        }
+        return {name: pool.submit(run, base / f"case{number}", name) for number, name in enumerate(CASES)}
 
 
 def assert_refused(case: Case, outcome: Outcome) -> None:

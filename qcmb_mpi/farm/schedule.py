@@ -36,7 +36,8 @@ times are measured.  Tasks to be *retried* come before them, except at seats whe
 
 A seat gets a batch of tasks worth a fraction of a second, and the next one shortly before it is
 through with the last, so it never waits for the master.  Batches shrink towards the end, so that
-all seats end together.  Of a lane without a measured time a seat gets one task at a time.
+all seats end together.  Of a lane without a measured time a seat gets one task, and nothing behind it
+until it has answered.
 
 What a failure costs depends on its kind:
 
@@ -188,13 +189,19 @@ class Policy:
         Seconds of work in a batch at least, as long as there is that much.
     most_tasks
         Tasks in a batch at most.
+    lag
+        How old the news of a seat may be when they arrive [s].
+    ahead
+        How long before a seat is through with all it holds it gets its next batch, at least [s].
     """
 
     max_retries: int = 2
     silence: float = float("inf")
     batch: float = 1.0
-    shortest_batch: float = 0.02
+    shortest_batch: float = 0.1
     most_tasks: int = 4096
+    lag: float = 0.5
+    ahead: float = 0.3
 
 
 class _Lane:
@@ -367,7 +374,8 @@ class Schedule:
         seat.held.difference_update(tasks.tolist())
         if seat.held:
             held = np.fromiter(seat.held, dtype=np.int64, count=len(seat.held))
-            self._expect(seat, now + float(self.model.seconds(held).sum()))
+            latest = now + float(self.model.seconds(held).sum())
+            self._expect(seat, min(latest, max(seat.dry_at, latest - self.policy.lag)))
         return wanted
 
     def _failed(self, seat: _Seat, task: int, kind: Kind) -> None:
@@ -422,12 +430,12 @@ class Schedule:
         while self._due and self._due[0][0] <= now and self.n_waiting:
             _, number = heapq.heappop(self._due)
             seat = self._seats[number]
-            if not seat.gone and seat.held and seat.dry_at - now <= self._ahead():
+            if seat.held and number not in self._unsure and seat.dry_at - now <= self._ahead():
                 commands += self._serve(seat, now)
         return commands
 
     def _serve(self, seat: _Seat, now: float) -> list[Command]:
-        tasks = self._take(seat)
+        tasks = self._take(seat, max(self._batch_seconds(), self._ahead() - max(0.0, seat.dry_at - now)))
         if not len(tasks):
             return []
         self.state[tasks] = State.OUT
@@ -443,8 +451,8 @@ class Schedule:
             sturdiness[:] = [self._sturdiness.get(task, 0) for task in tasks.tolist()]
         return [Send(seat.number, tasks, sturdiness)]
 
-    def _take(self, seat: _Seat) -> NDArray[np.int64]:
-        """The next batch for a seat: one retried task, or fresh ones worth a batch."""
+    def _take(self, seat: _Seat, seconds: float) -> NDArray[np.int64]:
+        """The next batch for a seat: one retried task, or fresh ones worth that many seconds."""
         for _ in range(len(self._retries)):
             task = self._retries.popleft()
             if self._may_take(seat, task):
@@ -457,7 +465,7 @@ class Schedule:
         n = 1
         if self.model.measured[lane.block]:
             total = np.cumsum(self.model.seconds(candidates))
-            n = max(1, int(np.searchsorted(total, self._batch_seconds(), side="right")))
+            n = max(1, int(np.searchsorted(total, seconds, side="right")))
         return lane.take(n)
 
     def _seconds_at_front(self, lane: _Lane) -> float:
@@ -488,7 +496,7 @@ class Schedule:
 
     def _ahead(self) -> float:
         """How long before a seat runs dry it gets its next batch [s]."""
-        return self._batch_seconds() / 2
+        return max(self.policy.ahead, self._batch_seconds() / 2)
 
     # ---- seats ----
 

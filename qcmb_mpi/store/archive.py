@@ -54,6 +54,8 @@ class Store(Protocol):
 
     def rows(self) -> Rows: ...
 
+    def records(self) -> Iterator[tuple[bytes, bytes]]: ...
+
     def stream(self, rows: Rows) -> Iterator[tuple[slice, Floats, Floats]]: ...
 
     @property
@@ -151,6 +153,7 @@ class Memory:
         self._gradients = [np.empty(0)]
         self._hessians = [np.empty(0)]
         self._ends = [0, 0]
+        self._records: list[tuple[bytes, bytes]] = []
 
     def append(self, rows: Rows, gradients: Floats = np.empty(0), hessians: Floats = np.empty(0)) -> None:
         """Take in finished tasks; offsets are filled in, in place."""
@@ -170,7 +173,12 @@ class Memory:
         """Failures are not kept."""
 
     def append_records(self, keys: NDArray[np.uint64], records: Sequence[bytes]) -> None:
-        """Records are not kept."""
+        """Take in full records of tasks with ``(n, 2) uint64`` keys."""
+        self._records += zip(join_keys(keys).tolist(), records, strict=True)
+
+    def records(self) -> Iterator[tuple[bytes, bytes]]:
+        """Key and bytes of every full record."""
+        return iter(self._records)
 
     def rows(self) -> Rows:
         return np.concatenate([np.empty(0, ROW), *self._rows])
@@ -328,6 +336,16 @@ class Archive:
                         gradients.reshape(n, -1),
                         hessians.reshape(n, -1),
                     )
+
+    def records(self) -> dict[int, bytes]:
+        """Full record of every task that has one, by task number."""
+        kept = dict(self.store.records())
+        found = {}
+        for block in self._table.blocks if kept else ():
+            for task, key in enumerate(join_keys(self._keys.of_block(block)).tolist(), block.start):
+                if key in kept:
+                    found[task] = kept[key]
+        return found
 
     def _take(self, tasks: NDArray[np.int64], rows: Rows) -> None:
         self.done[tasks] = True

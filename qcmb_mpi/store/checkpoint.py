@@ -272,6 +272,11 @@ class Checkpoint:
         pending = [batch.rows for batch in self._writer.pending if batch.rows.dtype == ROW]
         return np.concatenate([rows, *pending])
 
+    def records(self) -> Iterator[tuple[bytes, bytes]]:
+        """Key and bytes of every saved full record."""
+        for row, content in self._reader.each_record():
+            yield row["key"].tobytes(), content
+
     def failures(self) -> Rows:
         """All saved failed attempts, ``(n,) FAILURE``."""
         return self._reader.table("failures", FAILURE)[0]

@@ -75,8 +75,8 @@ class WriterLock:
             raise
         except OSError as error:
             raise StoreError(
-                f"{path}: cannot write here ({error.strerror}: {self.path}). Name a checkpoint in a folder "
-                "that can be written with --checkpoint, or run with --no-checkpoint."
+                f"{path}: cannot write here ({error.strerror}: {self.path}). Make room or permit writing "
+                "there, or name a checkpoint elsewhere with --checkpoint."
             ) from None
 
     def _identity(self) -> bytes:
@@ -110,8 +110,12 @@ class WriterLock:
                 break
             os.close(fd)
         self._fd = fd
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, self._identity(), 0)
+        try:
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, self._identity(), 0)
+        except OSError:
+            self.release()
+            raise
 
     def _refuse(self, fd: int) -> None:
         content = b""

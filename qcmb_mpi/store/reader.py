@@ -183,6 +183,15 @@ class Reader:
             whole = np.array(sums, np.uint32) == some["payload"]
             yield some[whole], content[np.repeat(whole, lengths)]
 
+    def each_record(self) -> Iterator[tuple[Rows, bytes]]:
+        """Whole full records one by one: row of ``/records_index`` and bytes."""
+        for index, content in self.records():
+            at = 0
+            for row in index:
+                end = at + int(row["length"])
+                yield row, content[at:end].tobytes()
+                at = end
+
     def has_payload(self, rows: Rows) -> NDArray[np.bool_]:
         """Which of some whole rows have the derivatives they were written with."""
         n_gradient, n_hessian = payload_lengths(rows)

@@ -87,12 +87,7 @@ class Snapshot:
     def records(self) -> Iterator[tuple[Rows, bytes]]:
         """Full records of the finished tasks: row of ``/records_index`` and bytes, one by one."""
         with open_for_reading(str(self.path)) as file:
-            for index, content in Reader(file).records():
-                at = 0
-                for row in index:
-                    end = at + int(row["length"])
-                    yield row, content[at:end].tobytes()
-                    at = end
+            yield from Reader(file).each_record()
 
 
 def read(path: str | os.PathLike[str]) -> Snapshot:

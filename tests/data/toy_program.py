@@ -12,6 +12,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from qcelemental.models.v2 import AtomicResult
@@ -22,7 +23,7 @@ from qcengine.programs.model import ProgramHarness
 FOLDER = Path(os.environ["TOY_FOLDER"])
 
 
-def mishap(name: str) -> None:
+def mishap(name):
     """What is to go wrong with this try of a task, if anything."""
     (FOLDER / "tries").mkdir(exist_ok=True)
     with open(FOLDER / "tries" / name, "ab") as file:
@@ -36,7 +37,7 @@ def mishap(name: str) -> None:
 
 
 class Toy(ProgramHarness):
-    _defaults = {
+    _defaults: ClassVar = {
         "name": "toy",
         "scratch": False,
         "thread_safe": True,
@@ -91,7 +92,7 @@ class Toy(ProgramHarness):
         )
 
 
-def energy_of(molecule) -> float:
+def energy_of(molecule):
     """Charges that attract each other, all of them together a little more."""
     charges = np.asarray(molecule.atomic_numbers, dtype=float)
     places = np.asarray(molecule.geometry)[:, 0]

@@ -66,8 +66,10 @@ def test_a_full_disk_stops_the_job_and_loses_nothing(small_disk, tmp_path, n, le
     with contextlib.suppress(OSError), open(disk / "more", "wb", buffering=0) as file:
         while file.write(bytes(KILOBYTE)):
             pass
+    before = set(os.listdir(disk))
     with pytest.raises(StoreError, match=r"No space left.*Make room"):
         Checkpoint.open(path, **JOB, scratch_dir=tmp_path)
+    assert set(os.listdir(disk)) == before
     remount("size=8m")
     with Checkpoint.open(path, **JOB, scratch_dir=tmp_path) as checkpoint:
         rows = checkpoint.rows()

@@ -1,0 +1,249 @@
+"""The schedule, driven by a virtual machine with seeded faults: nothing lost, nothing twice, always an end."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qcmb_mpi.engine.failures import Kind
+from qcmb_mpi.farm.cost import CostModel
+from qcmb_mpi.farm.schedule import (
+    LOST_LIMIT,
+    Answered,
+    Failed,
+    Finish,
+    Joined,
+    Keep,
+    Lost,
+    Policy,
+    Schedule,
+    Send,
+    State,
+    StopAsked,
+    Tick,
+)
+from qcmb_mpi.farm.simulate import Faults, Simulation
+
+
+def schedule(n_tasks: int, policy: Policy | None = None, done: list[int] | None = None, costs=None) -> Schedule:
+    mask = np.zeros(n_tasks, dtype=bool)
+    mask[done or []] = True
+    costs = np.ones(n_tasks, dtype=np.float32) if costs is None else np.asarray(costs, dtype=np.float32)
+    return Schedule(CostModel(costs, np.array([0])), mask, policy or Policy())
+
+
+def sent(commands, seat: int | None = None) -> list[int]:
+    sends = [c for c in commands if isinstance(c, Send) and seat in (None, c.seat)]
+    return [task for command in sends for task in command.tasks.tolist()]
+
+
+def answer(seat: int, *tasks: int, wall: float = 1.0) -> Answered:
+    return Answered(seat, np.array(tasks, dtype=np.int64), np.full(len(tasks), wall))
+
+
+def kept(commands) -> list[bool]:
+    return next(c.wanted.tolist() for c in commands if isinstance(c, Keep))
+
+
+def assert_every_task_in_one_place(simulation: Simulation) -> None:
+    s = simulation.schedule
+    counts = Counter(s.state.tolist())
+    assert counts[State.DONE] == s.n_done
+    assert counts[State.FAILED] == s.n_failed
+    assert counts[State.WAITING] == s.n_waiting
+    waiting = [t for lane in s._lanes for t in lane.front(len(lane)).tolist()] + list(s._retries)
+    assert sorted(waiting) == np.flatnonzero(s.state == State.WAITING).tolist()
+    held = Counter(t for seat in s._seats.values() for t in seat.held if s.state[t] == State.OUT)
+    assert sorted(held) == np.flatnonzero(s.state == State.OUT).tolist()
+    assert set(held.values()) <= {1}
+    assert simulation.kept.max(initial=0) <= 1
+    if s._stop_at is None and not s.finished:
+        for number, seat in s._seats.items():
+            if not seat.gone and not seat.held:
+                assert not any(len(lane) for lane in s._lanes), f"seat {number} idles beside fresh tasks"
+                assert not any(s._may_take(seat, t) for t in s._retries), f"seat {number} idles beside a retry"
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    n_tasks=st.integers(0, 60),
+    n_seats=st.integers(1, 7),
+    rate=st.sampled_from([0.0, 0.05, 0.3]),
+    retries=st.integers(0, 3),
+    stop_at=st.sampled_from([None, 0.0, 0.7, 3.0]),
+    blocks=st.integers(1, 4),
+)
+def test_whatever_goes_wrong_nothing_is_lost_or_counted_twice_and_every_run_ends(
+    seed, n_tasks, n_seats, rate, retries, stop_at, blocks
+):
+    rng = np.random.default_rng(seed)
+    seconds = rng.exponential(0.3, n_tasks)
+    starts = np.unique(rng.integers(0, n_tasks + 1, blocks - 1)) if n_tasks else np.array([], dtype=int)
+    starts = np.unique(np.concatenate([[0], starts[starts < n_tasks]])).astype(np.int64)
+    s = Schedule(
+        CostModel((seconds + 0.01).astype(np.float32), starts),
+        rng.random(n_tasks) < 0.2,
+        Policy(max_retries=retries, silence=5.0),
+    )
+    before = s.state == State.DONE
+    faults = Faults(
+        crash=rate, convergence=rate, memory=rate, timeout=rate, lost=rate / 2, silent=rate, late=rate,
+        poison=frozenset(rng.integers(0, max(n_tasks, 1), 2).tolist()) if rate else frozenset(),
+    )
+    simulation = Simulation(
+        s, n_seats, seconds, faults=faults, seed=seed, stop_at=stop_at, tick=0.5,
+        watch=assert_every_task_in_one_place,
+    )
+    finish = simulation.run(most_events=100_000)
+    assert finish.stopped == (s.n_done + s.n_failed < n_tasks)
+    assert (simulation.kept == (s.state == State.DONE) & ~before).all()
+    if not finish.stopped and rate == 0.0:
+        assert s.n_failed == 0
+
+
+def test_the_same_seed_gives_the_same_history():
+    def history() -> tuple[float, int]:
+        seconds = np.linspace(0.1, 2.0, 200)
+        simulation = Simulation(schedule(200), 4, seconds, faults=Faults(crash=0.1, lost=0.01), seed=7)
+        simulation.run()
+        return simulation.now, simulation.events
+
+    assert history() == history()
+
+
+def test_the_most_expensive_task_goes_first():
+    s = schedule(4, costs=[1.0, 8.0, 2.0, 4.0])
+    assert sent(s.handle(Joined(0), 0.0)) == [1]
+
+
+def test_before_anything_is_measured_a_seat_gets_one_task():
+    s = schedule(1000)
+    assert len(sent(s.handle(Joined(0), 0.0))) == 1
+
+
+def test_short_tasks_go_out_in_batches_worth_a_second_at_most():
+    s = schedule(100_000)
+    first = sent(s.handle(Joined(0), 0.0))
+    batch = sent(s.handle(answer(0, *first, wall=0.001), 0.1))
+    assert 500 <= len(batch) <= 1000
+
+
+def test_the_next_batch_comes_before_the_last_one_ends():
+    s = schedule(10_000)
+    first = sent(s.handle(Joined(0), 0.0))
+    batch = sent(s.handle(answer(0, *first, wall=0.01), 0.0))
+    ends = 0.01 * len(batch)
+    assert s.next_due < ends
+    assert sent(s.handle(Tick(), s.next_due))
+
+
+def test_done_tasks_are_not_computed_again():
+    s = schedule(3, done=[0, 2])
+    assert sent(s.handle(Joined(0), 0.0)) == [1]
+    assert Finish(stopped=False) in s.handle(answer(0, 1), 1.0)
+
+
+def test_a_crash_is_retried_at_another_seat():
+    s = schedule(1)
+    assert sent(s.handle(Joined(0), 0.0)) == [0]
+    s.handle(Joined(1), 0.0)
+    assert sent(s.handle(Failed(0, 0, Kind.CRASH), 1.0)) == [0]
+    assert s.state[0] == State.OUT
+    assert 0 in s._seats[1].held
+
+
+def test_a_crash_is_retried_at_the_same_seat_if_there_is_no_other():
+    s = schedule(1)
+    s.handle(Joined(0), 0.0)
+    assert sent(s.handle(Failed(0, 0, Kind.CRASH), 1.0), seat=0) == [0]
+
+
+def test_no_convergence_is_retried_with_a_sturdier_method():
+    s = schedule(1)
+    s.handle(Joined(0), 0.0)
+    (send,) = (c for c in s.handle(Failed(0, 0, Kind.CONVERGENCE), 1.0) if isinstance(c, Send))
+    assert send.sturdiness.tolist() == [1]
+
+
+def test_wrong_input_is_never_retried():
+    s = schedule(1)
+    s.handle(Joined(0), 0.0)
+    assert s.handle(Failed(0, 0, Kind.INPUT), 1.0) == [Finish(stopped=False)]
+    assert s.n_failed == 1
+
+
+@pytest.mark.parametrize("retries", [0, 1, 3])
+def test_a_task_is_tried_once_more_than_max_retries(retries):
+    s = schedule(1, Policy(max_retries=retries))
+    s.handle(Joined(0), 0.0)
+    for _ in range(retries):
+        assert sent(s.handle(Failed(0, 0, Kind.CRASH), 1.0)) == [0]
+    assert Finish(stopped=False) in s.handle(Failed(0, 0, Kind.CRASH), 1.0)
+
+
+def test_a_lost_seat_costs_its_tasks_no_retry():
+    s = schedule(1, Policy(max_retries=0))
+    s.handle(Joined(0), 0.0)
+    s.handle(Joined(1), 0.0)
+    assert sent(s.handle(Lost(0), 1.0), seat=1) == [0]
+
+
+def test_a_task_that_took_several_seats_with_it_is_set_aside():
+    s = schedule(1)
+    for seat in range(LOST_LIMIT + 1):
+        s.handle(Joined(seat), 0.0)
+    for seat in range(LOST_LIMIT):
+        s.handle(Lost(seat), 1.0)
+    assert s.state[0] == State.FAILED
+
+
+def test_a_silent_seat_is_not_believed_any_more_and_its_late_answer_is_still_taken():
+    s = schedule(2, Policy(silence=10.0), costs=[1.0, 1.0])
+    (held,) = sent(s.handle(Joined(0), 0.0))
+    (other,) = sent(s.handle(Joined(1), 0.0))
+    s.handle(answer(1, other), 9.0)
+    assert sent(s.handle(Tick(), 11.0), seat=1) == [held]
+    assert kept(s.handle(answer(0, held), 12.0)) == [True]
+    assert kept(s.handle(answer(1, held), 13.0)) == [False]
+    assert s.n_done == 2
+
+
+def test_after_a_stop_nothing_goes_out_and_what_arrives_is_taken():
+    s = schedule(2)
+    s.handle(Joined(0), 0.0)
+    assert s.handle(StopAsked(grace=10.0), 1.0) == []
+    commands = s.handle(answer(0, 0), 2.0)
+    assert kept(commands) == [True]
+    assert sent(commands) == []
+    assert commands[-1] == Finish(stopped=True)
+
+
+def test_a_stop_does_not_wait_longer_than_its_grace():
+    s = schedule(2)
+    s.handle(Joined(0), 0.0)
+    s.handle(StopAsked(grace=10.0), 1.0)
+    assert s.handle(Tick(), 10.9) == []
+    assert s.handle(Tick(), 11.0) == [Finish(stopped=True)]
+
+
+@pytest.mark.parametrize(("milliseconds", "n_tasks"), [(1, 20_000), (10, 2_000), (100, 200), (1000, 64)])
+def test_two_seats_are_busy_nearly_all_the_time(milliseconds, n_tasks):
+    seconds = np.full(n_tasks, milliseconds / 1000)
+    simulation = Simulation(schedule(n_tasks), 2, seconds, latency=0.1, report=0.2)
+    simulation.run()
+    lost = 2 * simulation.now - simulation.busy
+    assert lost < 2 * (4 * 0.2 + 2 * milliseconds / 1000)  # the first round trips and the tail
+
+
+def test_a_thousand_seats_stay_busy_until_the_tail():
+    rng = np.random.default_rng(1)
+    seconds = rng.uniform(1.0, 100.0, 20_000)
+    s = Schedule(CostModel(seconds.astype(np.float32), np.array([0])), np.zeros(20_000, bool), Policy())
+    simulation = Simulation(s, 1000, seconds)
+    simulation.run()
+    assert simulation.busy / (1000 * simulation.now) > 0.95

@@ -46,9 +46,7 @@ def waters(n: int, max_nbody: int) -> dict[str, Any]:
     molecules = []
     for number, origin in enumerate(grid(n, 5.7)):
         angle = 0.7 * number
-        turn = np.array(
-            [[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1.0]]
-        )
+        turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1.0]])
         molecules.append(WATER @ turn.T + origin)
     specification = {"program": "tblite", "model": {"method": "GFN2-xTB", "basis": None}}
     return many_body_input(["O", "H", "H"] * n, np.concatenate(molecules), 3, max_nbody, specification)

@@ -67,7 +67,10 @@ def main() -> None:
             )
             times.append((float(mark.read_text()) - begin, time.time() - begin))
     first, whole = zip(*times[1:], strict=True)  # the first run warms the disk
-    print(f"{options.ranks} ranks, {options.runs} runs: to the first task {statistics.median(first):.2f} s ", end="")
+    print(
+        f"{options.ranks} ranks, {options.runs} runs: to the first task {statistics.median(first):.2f} s ",
+        end="",
+    )
     print(f"(from {min(first):.2f} to {max(first):.2f}), whole program {statistics.median(whole):.2f} s")
 
 

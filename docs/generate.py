@@ -1,7 +1,7 @@
 """Fills the parts of docs/architecture.md that come from the code.
 
-    python docs/generate.py            # writes
-    python docs/generate.py --check    # only says whether it is up to date
+python docs/generate.py            # writes
+python docs/generate.py --check    # only says whether it is up to date
 """
 
 from __future__ import annotations

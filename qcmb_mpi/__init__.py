@@ -23,7 +23,7 @@ _HOMES = {
     "TasksFailed": "qcmb_mpi.errors",
 }
 
-__all__ = [*_HOMES, "__version__"]  # noqa: PLE0604
+__all__ = [*_HOMES, "__version__"]
 
 
 def __getattr__(name: str) -> Any:

@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.command is None:
         parser.print_help()
         return ExitCode.WRONG_INPUT
-    _log_to_stderr(getattr(options, "log_level", None) or "INFO")
+    _log_to_stderr()
     try:
         return int(options.call(options))
     except QcmbError as error:
@@ -99,14 +99,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _log_to_stderr(level: str) -> None:
+def _log_to_stderr() -> None:
     log = logging.getLogger("qcmb_mpi")
     if not log.handlers:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("qcmb_mpi: %(levelname)s: %(message)s"))
         log.addHandler(handler)
-    if level.upper() in logging.getLevelNamesMapping() if sys.version_info >= (3, 11) else True:
-        log.setLevel(level.upper())
+    log.setLevel(logging.INFO)  # until the settings are read
 
 
 SETTINGS = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -28,6 +29,7 @@ def run(begin: Start, options: argparse.Namespace, flags: Mapping[str, Any]) -> 
     def loader() -> tuple[Loaded, ExecutorConfig, Options]:
         loaded = load(options.input)
         config = merge(flags, loaded.execution, os.environ)
+        logging.getLogger("qcmb_mpi").setLevel(config.log_level)
         checkpoint = None
         if not options.no_checkpoint:
             checkpoint = _beside(options.input, config.checkpoint_file, ".checkpoint.h5")

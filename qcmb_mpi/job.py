@@ -44,7 +44,9 @@ from qcmb_mpi.problem import Problem
 from qcmb_mpi.recorder import Recorder
 from qcmb_mpi.report.progress import Progress, make_progress
 from qcmb_mpi.stopping import StopRequest
-from qcmb_mpi.store.archive import Archive, Memory, Store, make_keys
+from qcmb_mpi.store.archive import Archive, Store
+from qcmb_mpi.store.memory import Memory
+from qcmb_mpi.store.task_keys import make_keys
 
 if TYPE_CHECKING:
     from qcmb_mpi.farm.mpi import World
@@ -197,9 +199,7 @@ def _serve(begin: Start) -> None:
         raise errors.get(ExitCode(code), TasksFailed("", [], {}))
 
 
-def _lead(
-    begin: Start, load: Callable[[], tuple[Loaded, ExecutorConfig, Options]], told: list[bool]
-) -> Any:
+def _lead(begin: Start, load: Callable[[], tuple[Loaded, ExecutorConfig, Options]], told: list[bool]) -> Any:
     """Rank 0, or the only process."""
     crew, world = begin.crew, begin.world
     loaded, config, options = load()
@@ -232,7 +232,13 @@ def _lead(
             raise _unfinished(problem, table, archive, schedule, master, stop)
         outcome = assemble(problem, table, archive)
         statistics = _statistics(
-            begin, master, config, equipped, description, reused, archive,
+            begin,
+            master,
+            config,
+            equipped,
+            description,
+            reused,
+            archive,
             expected_error(problem, table, outcome, description.energy_errors),
         )
         return result(problem, table, archive, outcome, statistics)
@@ -355,7 +361,9 @@ def _fingerprint(problem: Problem) -> dict[str, str]:
     for level in problem.levels:
         parts[f"level {level.name}"] = [level.program, level.method, level.basis, dict(level.keywords)]
     return {
-        name: hashlib.blake2b(json.dumps(part, sort_keys=True, default=repr).encode(), digest_size=8).hexdigest()
+        name: hashlib.blake2b(
+            json.dumps(part, sort_keys=True, default=repr).encode(), digest_size=8
+        ).hexdigest()
         for name, part in parts.items()
     }
 

@@ -198,4 +198,4 @@ def expected_error(
     for level, error in enumerate(energy_errors):
         own = {number: weight for number, weight in terms.items() if table.blocks[number].level == level}
         total += (error * error_growth(table, own)) ** 2
-    return total**0.5
+    return float(total**0.5)

@@ -89,7 +89,8 @@ class CostModel:
 
     def by_block(self, tasks: NDArray[np.int64]) -> NDArray[np.float64]:
         """Estimated cost of ``tasks`` in each block, shape (n_blocks,)."""
-        return np.bincount(self.blocks(tasks), self.costs[tasks], len(self.starts))
+        costs = np.bincount(self.blocks(tasks), self.costs[tasks], len(self.starts))
+        return costs.astype(np.float64)  # without tasks they would be integers
 
     def seconds(self, tasks: NDArray[np.int64]) -> NDArray[np.float64]:
         """Expected seconds of each task, shape (n,); NaN as long as nothing is measured.

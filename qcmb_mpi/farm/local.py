@@ -105,14 +105,17 @@ class Crew:
         runner = self._runners[self.seats[0]]
         runner.unsent += frame(DESCRIBE)
         self._push(runner)
-        while select.select([runner.answers, self._channel], [], [])[0]:
+        while select.select([runner.answers, self._channel.fileno()], [], [])[0]:
             for message in self._read(runner):
                 description = pickle.loads(message)
                 assert isinstance(description, Description)
                 return description
             if self._hear():
                 break
-        raise QcmbError("the engine ended its process while it was asked about the input; see its output above")
+        raise QcmbError(
+            "the engine ended its process when it was asked about the input; "
+            "try `validate`, and the program by itself"
+        )
 
     def send(self, seat: int, work: Work) -> None:
         """Queue ``work`` at a seat."""

@@ -18,7 +18,18 @@ from numpy.typing import NDArray
 from qcmb_mpi.engine.failures import Kind
 from qcmb_mpi.expansion.plan import TaskTable
 
-__all__ = ["ANSWER", "WHOLE", "Answers", "Frames", "Tag", "Work", "failure", "frame", "make_work", "pack_answer"]
+__all__ = [
+    "ANSWER",
+    "WHOLE",
+    "Answers",
+    "Frames",
+    "Tag",
+    "Work",
+    "failure",
+    "frame",
+    "make_work",
+    "pack_answer",
+]
 
 
 class Tag(IntEnum):

@@ -75,11 +75,11 @@ class Nursery:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         try:
             while True:
-                readable, _, _ = select.select([self._channel, wake_read], [], [])
+                readable, _, _ = select.select([self._channel.fileno(), wake_read], [], [])
                 if wake_read in readable:
                     os.read(wake_read, 4096)
                     self._reap()
-                if self._channel in readable:
+                if self._channel.fileno() in readable:
                     self._answer(*receive(self._channel))
         except (EOFError, ConnectionError):
             pass

@@ -16,7 +16,7 @@ import tempfile
 import time
 import traceback
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -56,7 +56,7 @@ class Setup:
     levels: tuple[Level, ...]
     driver: Driver
     plugins: tuple[str, ...] = ()
-    resources: Resources = Resources()
+    resources: Resources = field(default_factory=Resources)
     keep_records: bool = False
     ghosts: bool = False
 

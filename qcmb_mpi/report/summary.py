@@ -119,8 +119,8 @@ def where_time_went(run: Mapping[str, Any]) -> str:
     waiting = max(0.0, total - engine - master)
     return (
         f"{text} on {ranks} rank{'s' if ranks > 1 else ''}.\n"
-        f"While tasks were computed ({format_duration(farm)}): {engine / total:.1%} of the ranks' time in the "
-        f"engine, {master / total:.1%} in the master, {waiting / total:.1%} waiting and in transit."
+        f"While tasks were computed ({format_duration(farm)}): {engine / total:.1%} of the ranks' time "
+        f"in the engine, {master / total:.1%} in the master, {waiting / total:.1%} waiting and in transit."
     )
 
 

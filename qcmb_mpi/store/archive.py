@@ -8,35 +8,19 @@ order in which a job lists its fragments but derivatives do.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qcmb_mpi.expansion.assemble import coordinates
 from qcmb_mpi.expansion.plan import Block, TaskTable
-from qcmb_mpi.store.format import (
-    ENERGY_ONLY,
-    FAILURE,
-    HESSIAN_ONLY,
-    ROW,
-    Rows,
-    join_keys,
-    payload_lengths,
-    split_keys,
-)
-from qcmb_mpi.store.keys import (
-    add128,
-    fragment_digests,
-    level_digest,
-    subtract128,
-    sum128,
-    task_keys,
-)
+from qcmb_mpi.store.format import FAILURE, ROW, Rows, join_keys, split_keys
+from qcmb_mpi.store.task_keys import Keys
 
-__all__ = ["Archive", "Keys", "Memory", "Results", "Store", "make_keys"]
+__all__ = ["Archive", "Results", "Store"]
 
 CHUNK = 4096  # tasks whose derivatives are handled at once
 
@@ -97,110 +81,6 @@ class Results:
     floats: Floats
     notes: Sequence[str]
     records: Sequence[bytes]
-
-
-class Keys:
-    """Content keys of tasks.
-
-    Parameters
-    ----------
-    table
-        The tasks.
-    digests
-        Real, ghost and point-charge digests of the fragments, each (n_fragments, 2) uint64.
-    levels : (n_levels, 2) uint64
-        Digests of the levels.
-    """
-
-    def __init__(self, table: TaskTable, digests: tuple[Any, Any, Any], levels: NDArray[np.uint64]):
-        self._table = table
-        self._real, self._ghost, self._field = digests
-        self._levels = levels
-        self._as_real = subtract128(self._real, self._ghost)  # on top of its part in the basis
-        self._in_basis = subtract128(self._ghost, self._field)  # on top of its part in the field
-        self._whole = sum128(self._ghost)
-        self._all_field = sum128(self._field)
-
-    def of(self, tasks: NDArray[np.int64]) -> NDArray[np.uint64]:
-        """Keys of some tasks, shape (n, 2)."""
-        keys = np.empty((len(tasks), 2), dtype=np.uint64)
-        for block, positions in self._table.split(tasks):
-            keys[positions] = self._block(block, tasks[positions] - block.start)
-        return keys
-
-    def of_block(self, block: Block) -> NDArray[np.uint64]:
-        """Keys of all tasks of a block, shape (block.size, 2)."""
-        return self._block(block, slice(None))
-
-    def _block(self, block: Block, rows: NDArray[np.int64] | slice) -> NDArray[np.uint64]:
-        real = block.real(rows)
-        level = self._levels[block.level]
-        if block.n_basis == self._table.expansion.n_fragments:
-            return task_keys(add128(level, self._whole), self._as_real, real)
-        field = add128(level, self._all_field)
-        if block.n_basis == block.n_real:
-            return task_keys(field, add128(self._as_real, self._in_basis), real)
-        return task_keys(task_keys(field, self._in_basis, block.basis(rows)), self._as_real, real)
-
-
-class Memory:
-    """A store that keeps nothing beyond the process."""
-
-    pending = 0
-
-    def __init__(self) -> None:
-        self._rows: list[Rows] = []
-        self._gradients = [np.empty(0)]
-        self._hessians = [np.empty(0)]
-        self._ends = [0, 0]
-        self._records: list[tuple[bytes, bytes]] = []
-
-    def append(self, rows: Rows, gradients: Floats = np.empty(0), hessians: Floats = np.empty(0)) -> None:
-        """Take in finished tasks; offsets are filled in, in place."""
-        with_hessian = len(hessians) > 0
-        rows["gradient_offset"] = (0 if len(gradients) else HESSIAN_ONLY) if with_hessian else ENERGY_ONLY
-        n_gradient, n_hessian = payload_lengths(rows)
-        first = self._ends[0] + np.cumsum(n_gradient) - n_gradient
-        rows["offset"] = self._ends[1] + np.cumsum(n_hessian) - n_hessian if with_hessian else first
-        if with_hessian and len(gradients):
-            rows["gradient_offset"] = first
-        self._ends = [self._ends[0] + len(gradients), self._ends[1] + len(hessians)]
-        self._gradients.append(gradients)
-        self._hessians.append(hessians)
-        self._rows.append(rows.copy())
-
-    def append_failures(self, failures: Rows) -> None:
-        """Failures are not kept."""
-
-    def append_records(self, keys: NDArray[np.uint64], records: Sequence[bytes]) -> None:
-        """Take in full records of tasks with ``(n, 2) uint64`` keys."""
-        self._records += zip(join_keys(keys).tolist(), records, strict=True)
-
-    def records(self) -> Iterator[tuple[bytes, bytes]]:
-        """Key and bytes of every full record."""
-        return iter(self._records)
-
-    def rows(self) -> Rows:
-        return np.concatenate([np.empty(0, ROW), *self._rows])
-
-    def stream(self, rows: Rows) -> Iterator[tuple[slice, Floats, Floats]]:
-        """Derivatives of ``rows`` laid end to end, in one piece."""
-        self._gradients = [np.concatenate(self._gradients)]
-        self._hessians = [np.concatenate(self._hessians)]
-        n_gradient, n_hessian = payload_lengths(rows)
-        where = rows["gradient_offset"]
-        first = np.where(where >= 0, where, rows["offset"])
-        yield (
-            slice(0, len(rows)),
-            self._gradients[0][ragged(first, n_gradient)],
-            self._hessians[0][ragged(rows["offset"], n_hessian)],
-        )
-
-    def save(self, sync: bool = False) -> None:
-        """Nothing to do."""
-
-    def close(self) -> None:
-        """Nothing to do."""
 
 
 class Archive:
@@ -385,42 +265,3 @@ class Archive:
                         matrix = square.reshape(len(order), len(order))
                         hessians[position] = matrix[np.ix_(order, order)].reshape(-1)
         return np.concatenate(gradients), np.concatenate(hessians)
-
-
-def ragged(firsts: NDArray[np.integer], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The numbers ``first, first + 1, ...`` of several ranges, one range after the other."""
-    begins = np.cumsum(lengths) - lengths
-    return np.arange(int(lengths.sum())) + np.repeat(firsts - begins, lengths)
-
-
-def make_keys(
-    table: TaskTable,
-    *,
-    symbols: Sequence[str],
-    geometry: Floats,
-    offsets: NDArray[np.int64],
-    charges: Floats,
-    multiplicities: NDArray[np.int64],
-    embedding: Floats | None,
-    levels: Sequence[tuple[str, str, str | None, Mapping[str, Any]]],
-    driver: str,
-) -> tuple[Keys, NDArray[np.int64]]:
-    """Keys of all tasks, and the place of each fragment in canonical order.
-
-    Parameters
-    ----------
-    table
-        The tasks.
-    symbols, geometry, offsets, charges, multiplicities, embedding
-        As in :class:`qcmb_mpi.problem.Cluster`.
-    levels
-        Program, method, basis and keywords of each level.
-    driver
-        Derivative wanted.
-    """
-    digests = fragment_digests(symbols, geometry, offsets, charges, multiplicities, embedding)
-    of_levels = np.array([level_digest(*level, driver) for level in levels])
-    order = np.lexsort((digests[0][:, 0], digests[0][:, 1]))
-    canonical = np.empty(len(order), dtype=np.int64)
-    canonical[order] = np.arange(len(order))
-    return Keys(table, digests, of_levels), canonical

@@ -1,4 +1,4 @@
-"""The schedule, driven by a virtual machine with seeded faults: nothing lost, nothing twice, always an end."""
+"""The schedule, driven by a virtual machine with seeded faults: nothing lost or twice, always an end."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ from qcmb_mpi.farm.schedule import (
 from qcmb_mpi.farm.simulate import Faults, Simulation
 
 
-def schedule(n_tasks: int, policy: Policy | None = None, done: list[int] | None = None, costs=None) -> Schedule:
+def schedule(
+    n_tasks: int, policy: Policy | None = None, done: list[int] | None = None, costs=None
+) -> Schedule:
     mask = np.zeros(n_tasks, dtype=bool)
     mask[done or []] = True
     costs = np.ones(n_tasks, dtype=np.float32) if costs is None else np.asarray(costs, dtype=np.float32)
@@ -65,7 +67,9 @@ def assert_every_task_in_one_place(simulation: Simulation) -> None:
         for number, seat in s._seats.items():
             if not seat.gone and not seat.held:
                 assert not any(len(lane) for lane in s._lanes), f"seat {number} idles beside fresh tasks"
-                assert not any(s._may_take(seat, t) for t in s._retries), f"seat {number} idles beside a retry"
+                assert not any(s._may_take(seat, t) for t in s._retries), (
+                    f"seat {number} idles beside a retry"
+                )
 
 
 @settings(max_examples=60, deadline=None)
@@ -92,11 +96,23 @@ def test_whatever_goes_wrong_nothing_is_lost_or_counted_twice_and_every_run_ends
     )
     before = s.state == State.DONE
     faults = Faults(
-        crash=rate, convergence=rate, memory=rate, timeout=rate, lost=rate / 2, silent=rate, late=rate,
+        crash=rate,
+        convergence=rate,
+        memory=rate,
+        timeout=rate,
+        lost=rate / 2,
+        silent=rate,
+        late=rate,
         poison=frozenset(rng.integers(0, max(n_tasks, 1), 2).tolist()) if rate else frozenset(),
     )
     simulation = Simulation(
-        s, n_seats, seconds, faults=faults, seed=seed, stop_at=stop_at, tick=0.5,
+        s,
+        n_seats,
+        seconds,
+        faults=faults,
+        seed=seed,
+        stop_at=stop_at,
+        tick=0.5,
         watch=assert_every_task_in_one_place,
     )
     finish = simulation.run(most_events=100_000)

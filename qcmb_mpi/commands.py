@@ -69,7 +69,7 @@ def validate(options: argparse.Namespace) -> int:
     try:
         loaded = load(options.input)
         config = merge({"plugins": options.plugins}, loaded.execution, os.environ)
-        description = examine(start(), loaded.problem, config)
+        description = examine(start(), loaded, config)
     except QcmbError as error:
         if options.json:
             field = error.field if isinstance(error, InputError) else None

@@ -37,8 +37,9 @@ from qcmb_mpi.farm.master import Master
 from qcmb_mpi.farm.messages import Tag
 from qcmb_mpi.farm.runner import Description, Setup
 from qcmb_mpi.farm.schedule import Policy, Schedule, State
-from qcmb_mpi.farm.worker import work
+from qcmb_mpi.farm.worker import stand_by, work
 from qcmb_mpi.inputs import Loaded
+from qcmb_mpi.inputs.fields import in_source
 from qcmb_mpi.outcome import assemble, expected_error, partial_result, result
 from qcmb_mpi.problem import Problem
 from qcmb_mpi.recorder import Recorder
@@ -192,8 +193,13 @@ def _serve(begin: Start) -> None:
         setup, config = order
         with StopRequest():  # rank 0 decides; a signal must not end this rank by itself
             begin.crew.prepare(_equip(setup, config, begin.world, 1), config.timeout_per_task or np.inf)
-            begin.crew.start([begin.world.rank])
-            code = work(begin.world, begin.crew, config.heartbeat / 3)
+            try:
+                begin.crew.start([begin.world.rank])
+            except QcmbError as error:
+                log.error("rank %d on %s takes no part: %s", begin.world.rank, socket.gethostname(), error)
+                code = stand_by(begin.world)
+            else:
+                code = work(begin.world, begin.crew, config.heartbeat / 3)
     errors = {ExitCode.WRONG_INPUT: InputError(""), ExitCode.STOPPED: Stopped("", 0, 0, {})}
     if code != ExitCode.FINISHED:
         raise errors.get(ExitCode(code), TasksFailed("", [], {}))
@@ -215,7 +221,7 @@ def _lead(begin: Start, load: Callable[[], tuple[Loaded, ExecutorConfig, Options
     crew.prepare(equipped, config.timeout_per_task or np.inf)
     table = plan(problem.expansion)
     crew.start(seats)
-    description = _checked(crew.describe())
+    description = _checked(crew.describe(), loaded.source)
     deadline = _deadline(begin, config)
     with StopRequest(deadline) as stop, _archive(loaded, table, config, options, description) as archive:
         hosts = dict(enumerate(world.hosts)) if world else dict.fromkeys(seats, socket.gethostname())
@@ -244,12 +250,12 @@ def _lead(begin: Start, load: Callable[[], tuple[Loaded, ExecutorConfig, Options
         return result(problem, table, archive, outcome, statistics)
 
 
-def examine(begin: Start, problem: Problem, config: ExecutorConfig) -> Description:
-    """Ask the engines about a problem without computing it; raises InputError if it is wrong."""
+def examine(begin: Start, loaded: Loaded, config: ExecutorConfig) -> Description:
+    """Ask the engines about an input without computing it; raises InputError if it is wrong."""
     try:
-        begin.crew.prepare(_equip(_setup(problem, config), config, None, 1), np.inf)
+        begin.crew.prepare(_equip(_setup(loaded.problem, config), config, None, 1), np.inf)
         begin.crew.start([0])
-        return _checked(begin.crew.describe())
+        return _checked(begin.crew.describe(), loaded.source)
     finally:
         begin.crew.close()
 
@@ -265,10 +271,10 @@ def _setup(problem: Problem, config: ExecutorConfig) -> Setup:
     )
 
 
-def _checked(description: Description) -> Description:
+def _checked(description: Description, source: str) -> Description:
     if description.error is not None:
         field = description.field
-        raise InputError(description.error.removeprefix(f"{field}: "), field)
+        raise in_source(InputError(description.error.removeprefix(f"{field}: "), field), source)
     return description
 
 
@@ -325,12 +331,12 @@ def _archive(
         levels=[(level.program, level.method, level.basis, level.keywords) for level in problem.levels],
         driver=problem.driver,
     )
+    from qcmb_mpi.store.checkpoint import Checkpoint, WriteFailed
+
     store: Store
     if options.checkpoint is None:
         store = Memory()
     else:
-        from qcmb_mpi.store.checkpoint import Checkpoint
-
         store = Checkpoint.open(
             options.checkpoint,
             fingerprint=_fingerprint(problem),
@@ -342,10 +348,15 @@ def _archive(
         )
         for warning in store.warnings:
             log.warning("%s", warning)
+    archive = Archive(table, keys, cluster.offsets, canonical, store)
     try:
-        yield Archive(table, keys, cluster.offsets, canonical, store)
-    finally:
+        yield archive
         store.close()
+    except WriteFailed as error:
+        raise Stopped(f"stopped early: {error}", int(archive.done.sum()), table.n_tasks, {}) from None
+    finally:
+        with contextlib.suppress(WriteFailed):
+            store.close()
 
 
 def _fingerprint(problem: Problem) -> dict[str, str]:

@@ -100,6 +100,14 @@ class Crew:
         for seat in self.seats:
             self._spawn(seat)
 
+    def answers(self) -> bool:
+        """Whether the parent of the runners has come up."""
+        try:
+            nursery.send(self._channel, ("ping", None))
+            return bool(nursery.receive(self._channel)[0] == "pong")
+        except (EOFError, OSError):
+            return False
+
     def describe(self) -> Description:
         """What the engines say of the problem, asked of the first runner."""
         runner = self._runners[self.seats[0]]

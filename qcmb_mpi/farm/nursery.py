@@ -84,8 +84,7 @@ class Nursery:
         except (EOFError, ConnectionError):
             pass
         finally:
-            for pid in list(self._pids):
-                _kill([pid])
+            self._pids.clear()  # now they are orphans like any other
             self._clean()
 
     def _answer(self, word: str, argument: Any) -> None:
@@ -98,6 +97,8 @@ class Nursery:
         elif word == "spawn":
             _, (work, answers), _, _ = socket.recv_fds(self._channel, 1, 2)
             self._spawn(argument, work, answers)
+        elif word == "ping":
+            send(self._channel, ("pong", None))
         elif word == "kill":
             _kill([pid for pid, seat in self._pids.items() if seat == argument])
 

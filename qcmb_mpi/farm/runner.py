@@ -23,6 +23,8 @@ import numpy as np
 
 from qcmb_mpi.engine.base import Answer, Engine, Resources
 from qcmb_mpi.engine.failures import EngineFailure, Kind, checked, classify
+from qcmb_mpi.engine.fragment import Cutter
+from qcmb_mpi.engine.registry import get_engine, load_plugins, probe_ghosts
 from qcmb_mpi.errors import InputError
 from qcmb_mpi.farm.messages import Frames, Work, failure, frame, pack_answer
 from qcmb_mpi.problem import Cluster, Driver, Level
@@ -90,14 +92,11 @@ class Prepared:
 
     setup: Setup
     engines: tuple[Engine, ...]
-    cutter: Any
+    cutter: Cutter
 
 
 def prepare(setup: Setup) -> Prepared:
     """Import plugins and engines; raises InputError naming what is missing."""
-    from qcmb_mpi.engine.fragment import Cutter
-    from qcmb_mpi.engine.registry import get_engine, load_plugins
-
     load_plugins(setup.plugins)
     engines = tuple(get_engine(level.program) for level in setup.levels)
     for engine in engines:
@@ -107,42 +106,36 @@ def prepare(setup: Setup) -> Prepared:
 
 def describe(prepared: Prepared) -> Description:
     """Ask the engines whether they can compute the problem, and what it will weigh."""
-    from qcmb_mpi.engine.registry import probe_ghosts
-
     setup = prepared.setup
-    try:
-        for engine, level in zip(prepared.engines, setup.levels, strict=True):
-            engine.check(level, setup.driver, setup.cluster)
-            if setup.cluster.embedding is not None and not engine.point_charges:
-                raise InputError(
-                    f"program {level.program!r} does not take point charges; "
-                    "leave embedding_charges out or choose a program that does (pyscf)",
-                    "specification.keywords.embedding_charges",
-                )
-            if setup.ghosts and not probe_ghosts(engine, level, setup.cluster, setup.resources):
-                raise InputError(
-                    f"program {level.program!r} does not honour ghost atoms, so that cp and vmfc would be "
-                    "nocp under another name, or worse; choose nocp, or a program with ghost atoms (pyscf)",
-                    "specification.keywords.bsse_type",
-                )
-        return Description(
-            sizes=np.array(
-                [
-                    engine.sizes(level, setup.cluster)
-                    for engine, level in zip(prepared.engines, setup.levels, strict=True)
-                ]
-            ),
-            energy_errors=tuple(
-                engine.energy_error(level)
-                for engine, level in zip(prepared.engines, setup.levels, strict=True)
-            ),
-            versions=tuple(
-                (level.program, engine.version())
-                for engine, level in zip(prepared.engines, setup.levels, strict=True)
-            ),
+    pairs = list(zip(prepared.engines, setup.levels, strict=True))
+    for engine, level in pairs:
+        try:
+            _check(engine, level, setup)
+        except InputError as error:
+            words = str(error).removeprefix(f"{error.field}: ")
+            several = f'level "{level.name}": ' if len(pairs) > 1 else ""
+            return Description(error=words, field=f"{several}{error.field or level.program}")
+    return Description(
+        sizes=np.array([engine.sizes(level, setup.cluster) for engine, level in pairs]),
+        energy_errors=tuple(engine.energy_error(level) for engine, level in pairs),
+        versions=tuple((level.program, engine.version()) for engine, level in pairs),
+    )
+
+
+def _check(engine: Engine, level: Level, setup: Setup) -> None:
+    engine.check(level, setup.driver, setup.cluster)
+    if setup.cluster.embedding is not None and not engine.point_charges:
+        raise InputError(
+            f"program {level.program!r} does not take point charges; "
+            "leave embedding_charges out or choose a program that does (pyscf)",
+            "embedding_charges",
         )
-    except InputError as error:
-        return Description(error=str(error), field=error.field)
+    if setup.ghosts and not probe_ghosts(engine, level, setup.cluster, setup.resources):
+        raise InputError(
+            f"program {level.program!r} does not honour ghost atoms, so that cp and vmfc would be "
+            "nocp under another name, or worse; choose nocp, or a program with ghost atoms (pyscf)",
+            "bsse_type",
+        )
 
 
 def serve(work: int, answers: int, prepared: Prepared) -> None:

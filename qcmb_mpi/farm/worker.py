@@ -15,7 +15,7 @@ from qcmb_mpi.farm.messages import Answers, Tag, Work
 if TYPE_CHECKING:
     from qcmb_mpi.farm.mpi import World
 
-__all__ = ["work"]
+__all__ = ["stand_by", "work"]
 
 REPORT_EVERY = 0.2  # seconds of answers that travel in one message, while there is work to go on with
 WATCH = 0.2  # seconds between two looks at MPI while the runner computes
@@ -63,3 +63,12 @@ def work(world: World, crew: Crew, heartbeat: float) -> int:
         else:
             crew.wait(nap)
             nap = min(2 * nap, NAP[1])
+
+
+def stand_by(world: World) -> int:
+    """Take no part, but leave with the others; returns the exit code that rank 0 decided on."""
+    while True:
+        for _, tag, data in world.poll():
+            if tag == Tag.END:
+                return int(data)
+        time.sleep(10 * NAP[1])

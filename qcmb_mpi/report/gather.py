@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from qcmb_mpi.errors import ExitCode
 from qcmb_mpi.farm import resources
-from qcmb_mpi.farm.launcher import detect
+from qcmb_mpi.farm.launcher import clean_environment, detect
 from qcmb_mpi.report.check import check, print_report
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ __all__ = ["gather"]
 def gather(begin: Start, folder: Path, *, as_json: bool) -> int:
     """Report on this job; returns the exit code, the same on every rank."""
     world = begin.world
+    runner_comes_up = begin.crew.answers()
     begin.crew.close()
     mask = resources.affinity()
     index, masks = world.neighbours(mask) if world is not None else (0, [mask])
@@ -35,7 +36,7 @@ def gather(begin: Start, folder: Path, *, as_json: bool) -> int:
         "cores": sorted(mask),
         "threads": threads,
         "memory": memory,
-        "ok": True,
+        "ok": runner_comes_up,
     }
     ranks = [mine] if world is None else world.collect(mine)
     code = int(ExitCode.FINISHED)
@@ -48,6 +49,7 @@ def gather(begin: Start, folder: Path, *, as_json: bool) -> int:
             job=resources.job_id(os.environ),
             time_left=resources.walltime_left(os.environ),
             allotted=resources.allotted_cores(os.environ),
+            environ=clean_environment(os.environ),
         )
         if as_json:
             print(json.dumps(report.as_dict(), indent=1))

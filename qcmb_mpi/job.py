@@ -220,7 +220,10 @@ def _lead(begin: Start, load: Callable[[], tuple[Loaded, ExecutorConfig, Options
     equipped = _equip(setup, config, world, len(seats))
     crew.prepare(equipped, config.timeout_per_task or np.inf)
     table = plan(problem.expansion)
-    crew.start(seats)
+    try:
+        crew.start(seats)
+    except InputError as error:
+        raise in_source(error, loaded.source) from None
     description = _checked(crew.describe(), loaded.source)
     deadline = _deadline(begin, config)
     with StopRequest(deadline) as stop, _archive(loaded, table, config, options, description) as archive:

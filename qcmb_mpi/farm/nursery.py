@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import os
 import pickle
 import resource
@@ -91,6 +92,8 @@ class Nursery:
         if word == "setup":
             try:
                 self._setup = prepare(pickle.loads(argument))
+                gc.collect()
+                gc.freeze()  # runners neither search nor copy what is here to stay
                 send(self._channel, ("ready", None))
             except InputError as error:
                 send(self._channel, ("refused", (str(error), error.field)))

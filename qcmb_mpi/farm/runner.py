@@ -33,6 +33,7 @@ __all__ = ["DESCRIBE", "Description", "Setup", "prepare", "serve"]
 
 #: The message, instead of work, that asks what the engines say of the problem.
 DESCRIBE = b"describe"
+CLEAR_EVERY = 0.25  # s after which what the engine has printed is dropped, between two tasks
 TAIL = 4000  # bytes of the engine's output that come along with a failure
 
 
@@ -142,16 +143,20 @@ def serve(work: int, answers: int, prepared: Prepared) -> None:
     """Compute what comes through the pipe ``work`` until it is closed; answer through ``answers``."""
     output = _redirect(prepared.setup.resources.scratch)
     whole = np.arange(prepared.setup.cluster.n_fragments)
+    _cpu_since_last_time()
     frames = Frames()
+    cleared = time.monotonic()
     while data := os.read(work, 1 << 20):
         for message in frames.feed(data):
             if message == DESCRIBE:
                 _write(answers, frame(pickle.dumps(describe(prepared))))
                 continue
             for task, sturdiness, level, real, basis in Work.decode(message):
-                os.ftruncate(output, 0)
                 members = real, whole if basis is None else basis
                 _write(answers, _compute(prepared, task, sturdiness, level, *members, output))
+                if time.monotonic() - cleared > CLEAR_EVERY:
+                    os.ftruncate(output, 0)
+                    cleared = time.monotonic()
 
 
 def _write(pipe: int, data: bytes) -> None:
@@ -165,7 +170,7 @@ def _compute(
 ) -> bytes:
     """One task; returns the frame of its answer."""
     setup = prepared.setup
-    begin, cpu = time.monotonic(), sum(os.times()[:4])
+    begin = time.monotonic()
     try:
         molecule = prepared.cutter.cut(real, basis)
         answer = prepared.engines[level].compute(
@@ -186,7 +191,18 @@ def _compute(
         wall = time.monotonic() - begin
         return frame(failure(task, sturdiness, Kind(kind), message, wall, time.time()).encode())
     wall = time.monotonic() - begin
-    return _pack(task, sturdiness, answer, wall, sum(os.times()[:4]) - cpu)
+    return _pack(task, sturdiness, answer, wall, _cpu_since_last_time())
+
+
+_cpu_before = [0.0]
+
+
+def _cpu_since_last_time() -> float:
+    """Seconds of processor time of this process and the programs it has started, since the last call."""
+    user, system, of_children, system_of_children, _ = os.times()
+    total = user + system + of_children + system_of_children
+    spent, _cpu_before[0] = total - _cpu_before[0], total
+    return spent
 
 
 def _pack(task: int, sturdiness: int, answer: Answer, wall: float, cpu: float) -> bytes:

@@ -231,7 +231,7 @@ def _lead(begin: Start, load: Callable[[], tuple[Loaded, ExecutorConfig, Options
         reused = archive.load()
         progress = make_progress(options.progress, table.n_tasks, sys.stderr)
         try:
-            if reused:
+            if reused and options.progress != "none":
                 progress.message(f"{reused} of {table.n_tasks} tasks are in the checkpoint already")
             master, schedule = _farm(begin, config, table, archive, description, progress, hosts, stop)
         finally:

@@ -6,6 +6,7 @@ It only notes that it was asked; the schedule decides what follows.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import threading
@@ -14,6 +15,8 @@ from types import FrameType, TracebackType
 from typing import Any
 
 __all__ = ["StopRequest"]
+
+log = logging.getLogger("qcmb_mpi")
 
 GRACE = 10.0  # s in which answers are still taken after a signal
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
@@ -66,6 +69,12 @@ class StopRequest:
             self.reason = self.reason or "the wall time is nearly over"
             self._pending = GRACE
         pending, self._pending = self._pending, None
+        if pending:
+            log.warning(
+                "stopping (%s): waiting up to %.0f s for what is being computed; Ctrl-C stops at once",
+                self.reason,
+                pending,
+            )
         return pending
 
     def _note(self, number: int, frame: FrameType | None) -> None:

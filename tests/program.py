@@ -104,8 +104,8 @@ class Job:
             code = self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise AssertionError(f"not over after {seconds:.0f} s\n{self._texts_so_far()}") from None
-        return Finished(code, *self._texts_so_far(), time.monotonic() - self._began)
+            raise AssertionError(f"not over after {seconds:.0f} s\n{self.texts()}") from None
+        return Finished(code, *self.texts(), time.monotonic() - self._began)
 
     def wait_until(self, condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
         """Wait for something to happen while the process runs."""
@@ -151,7 +151,8 @@ class Job:
                 os.kill(pid, signal.SIGKILL)
         self._process.wait()
 
-    def _texts_so_far(self) -> list[str]:
+    def texts(self) -> list[str]:
+        """What it has printed so far: standard output and error."""
         return [path.read_text(errors="replace") for path in self._texts]
 
 

@@ -16,8 +16,8 @@ from toy import Toy
 STOPPED = 75
 
 #: A chain of atoms whose tasks are short; enough of them to be stopped in the middle.
-N_ATOMS = 5
-N_TASKS = 5 + 10 + 10
+N_ATOMS = 6
+N_TASKS = 6 + 15 + 20
 PACE = 0.15
 
 
@@ -70,55 +70,58 @@ def test_a_second_run_of_a_finished_job_computes_nothing(
     assert program.files() == ["input.checkpoint.h5", "input.json", "input.result.json"]
 
 
-def stop_and_go_on(
-    program: Program, undisturbed: Any, number: int, *, stop: dict[str, Any], go_on: dict[str, Any]
-) -> None:
-    """Stop a job in the middle; the same command must finish it, computing only the rest."""
+def stop_and_go_on(program: Program, undisturbed: Any, stops: list[tuple[int, dict[str, Any]]]) -> None:
+    """Stop a job in the middle, again and again; the same command must finish it, computing only the rest.
+
+    ``stops`` are the signals, each with the ways in which the job that gets it is started.
+    """
     toy = Toy(program, N_ATOMS)
-    toy.write_input()
+    toy.write_input(n_workers=2)
     toy.takes(PACE)
-    job = program.start("input.json", **stop, **toy.variables)
-    job.wait_until(lambda: len(toy.tries()) >= 8)
-    job.signal(number)
-    finished = job.wait(30)
-    assert finished.code == STOPPED, finished
-    assert "Traceback" not in finished.err, finished
-    assert finished.err.count("the same command goes on from here") == 1, finished
-    assert not job.left_behind()
-    partial = program.read("input.result.json")
-    assert partial["success"] is False
-    assert partial["error"]["error_type"] == "stopped"
-    done = keys(program.folder / "input.checkpoint.h5")
-    assert len(toy.tries()) - 4 <= len(done) < N_TASKS, "what was begun is finished and saved"
+    path = program.folder / "input.checkpoint.h5"
+    done: list[bytes] = []
+    for number, way in stops:
+        toy.goes_wrong({})
+        job = program.start("input.json", **way, **toy.variables)
+        job.wait_until(lambda: len(toy.tries()) >= 4)
+        job.signal(number)
+        finished = job.wait(30)
+        assert finished.code == STOPPED, finished
+        assert "Traceback" not in finished.err, finished
+        assert finished.err.count("the same command goes on from here") == 1, finished
+        assert not job.left_behind()
+        result = program.read("input.result.json")
+        assert result["success"] is False
+        assert result["error"]["error_type"] == "stopped"
+        before, done = done, keys(path)
+        assert done[: len(before)] == before
+        assert len(done) == len(before) + len(toy.tries()), "what was begun is finished and saved"
+        assert set(toy.tries().values()) == {1}
+        assert len(done) < N_TASKS
 
     toy.goes_wrong({})
     toy.takes(0)
-    program.succeed("input.json", **go_on, **toy.variables)
+    program.succeed("input.json", **toy.variables)
     result = program.read("input.result.json")
     assert bits_of(result) == undisturbed
     assert result["provenance"]["tasks_reused"] == len(done)
     assert result["provenance"]["tasks_computed"] == N_TASKS - len(done)
     assert sum(toy.tries().values()) == N_TASKS - len(done)
-    both = keys(program.folder / "input.checkpoint.h5")
+    both = keys(path)
     assert both[: len(done)] == done
     assert len(set(both)) == len(both) == N_TASKS
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1], ids=lambda n: n.name)
-def test_a_stopped_local_job_goes_on(program: Program, undisturbed: Any, number: signal.Signals) -> None:
-    stop_and_go_on(program, undisturbed, number, stop={}, go_on={})
+def test_a_stopped_local_job_goes_on(program: Program, undisturbed: Any) -> None:
+    signals = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+    stop_and_go_on(program, undisturbed, [(number, {}) for number in signals])
 
 
 @pytest.mark.mpi
-def test_a_stopped_mpi_job_goes_on_with_another_number_of_ranks(
+def test_a_stopped_mpi_job_goes_on_with_other_ranks_and_without(
     program: Program, undisturbed: Any, mpi: Mpi
 ) -> None:
-    stop_and_go_on(program, undisturbed, mpi.stop_signal, stop={"ranks": 2}, go_on={"ranks": 3})
-
-
-@pytest.mark.mpi
-def test_a_local_run_goes_on_with_an_mpi_job(program: Program, undisturbed: Any, mpi: Mpi) -> None:
-    stop_and_go_on(program, undisturbed, signal.SIGUSR1, stop={"ranks": 3}, go_on={})
+    stop_and_go_on(program, undisturbed, [(mpi.stop_signal, {"ranks": 2}), (signal.SIGUSR1, {"ranks": 3})])
 
 
 def test_a_second_interrupt_stops_at_once_and_spoils_nothing(program: Program, undisturbed: Any) -> None:
@@ -128,7 +131,7 @@ def test_a_second_interrupt_stops_at_once_and_spoils_nothing(program: Program, u
     job = program.start("input.json", **toy.variables)
     job.wait_until(lambda: {"0-1-2", "0-1-3"} & set(toy.tries()) != set())
     job.signal(signal.SIGINT)
-    job.wait_until(lambda: "input.checkpoint.h5" in program.files())
+    job.wait_until(lambda: "Ctrl-C stops at once" in job.texts()[1])
     job.signal(signal.SIGINT)
     finished = job.wait(8)  # a single one waits ten seconds for what is being computed
     assert finished.code == STOPPED, finished
@@ -165,6 +168,13 @@ def test_more_bodies_and_another_treatment_go_on_with_the_same_file(program: Pro
     assert bits_of(program.read("afresh.json")) == bits_of(program.read("input2.result.json"))
 
 
+def test_a_quiet_run_prints_nothing(program: Program) -> None:
+    program.write("input.json", WATERS)
+    for _ in range(2):
+        finished = program.succeed("input.json", "--quiet")
+        assert (finished.out, finished.err) == ("", "")
+
+
 def test_overwrite_begins_again_and_no_checkpoint_leaves_none(program: Program) -> None:
     program.write("input.json", WATERS)
     program.succeed("input.json", "--no-checkpoint")
@@ -184,23 +194,22 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("what", OTHERS)
-def test_a_checkpoint_of_another_problem_is_refused_with_the_difference(program: Program, what: str) -> None:
+def test_a_checkpoint_of_another_problem_is_refused_with_the_difference(program: Program) -> None:
     program.write("input.json", WATERS)
     program.succeed("input.json")
     path = program.folder / "input.checkpoint.h5"
     saved = rows(path)
-    (*groups, last), value = OTHERS[what]
-    other: Any = copy.deepcopy(WATERS)
-    inner = other
-    for group in groups:
-        inner = inner[group]
-    inner[last] = value
-    program.write("other.json", other)
-    finished = program.run("other.json", "--checkpoint", "input.checkpoint.h5")
-    assert finished.code == 2, finished
-    assert "Traceback" not in finished.err, finished
-    assert what in finished.err, finished
-    assert "--overwrite" in finished.err or "--checkpoint" in finished.err, finished
-    assert rows(path) == saved
-    assert "other.result.json" not in program.files()
+    for what, ((*groups, last), value) in OTHERS.items():
+        other: Any = copy.deepcopy(WATERS)
+        inner = other
+        for group in groups:
+            inner = inner[group]
+        inner[last] = value
+        program.write("other.json", other)
+        finished = program.run("other.json", "--checkpoint", "input.checkpoint.h5")
+        assert finished.code == 2, finished
+        assert "Traceback" not in finished.err, finished
+        assert what in finished.err, finished
+        assert "--overwrite" in finished.err or "--checkpoint" in finished.err, finished
+        assert rows(path) == saved
+        assert "other.result.json" not in program.files()

@@ -34,6 +34,7 @@ __all__ = ["Master", "Ranks", "Sink", "Statistics"]
 
 WATCH = 0.2  # seconds between two rounds while every seat has work
 IMPATIENT = 0.002  # the same while another rank may be waiting for work
+OLDEST_NEWS = 0.6  # seconds from an answer's birth to its arrival here, while all is well
 EAGER = 0.001  # the least time between two rounds
 
 
@@ -182,7 +183,10 @@ class Master:
             answers, attempts = answers.only(kinds == 0), attempts[kinds == 0]
         walls = answers.heads["wall"].astype(np.float64)
         self.statistics.engine += float(walls.sum())
-        event = Answered(seat, answers.heads["task"].astype(np.int64), walls)
+        # other nodes' clocks are trusted only as far as news can be old
+        age = time.time() - float(answers.heads["finished"].max(initial=0.0)) if len(answers) else 0.0
+        age = min(max(age, 0.0), OLDEST_NEWS)
+        event = Answered(seat, answers.heads["task"].astype(np.int64), walls, age)
         wanted = self._tell(event, now)
         if wanted is not None and wanted.any():
             self._sink.append(answers.only(wanted), seat, attempts[wanted])

@@ -103,11 +103,12 @@ class Joined:
 
 @dataclass(frozen=True, eq=False)
 class Answered:
-    """A seat has computed tasks; also, with none, its sign of life."""
+    """A seat has computed tasks, the last of them ``age`` seconds ago; with none, it is a sign of life."""
 
     seat: int
     tasks: NDArray[np.int64]
     walls: NDArray[np.float64]
+    age: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -189,8 +190,6 @@ class Policy:
         Seconds of work in a batch at least, as long as there is that much.
     most_tasks
         Tasks in a batch at most.
-    lag
-        How old the news of a seat may be when they arrive [s].
     ahead
         How long before a seat is through with all it holds it gets its next batch, at least [s].
     """
@@ -198,9 +197,8 @@ class Policy:
     max_retries: int = 2
     silence: float = float("inf")
     batch: float = 1.0
-    shortest_batch: float = 0.1
+    shortest_batch: float = 0.03
     most_tasks: int = 4096
-    lag: float = 0.5
     ahead: float = 0.3
 
 
@@ -329,10 +327,10 @@ class Schedule:
         """React to ``event`` at time ``now`` [s]."""
         commands: list[Command] = []
         match event:
-            case Answered(seat, tasks, walls):
+            case Answered(seat, tasks, walls, age):
                 if len(tasks):
                     self._unsure.discard(seat)
-                commands.append(Keep(self._answered(self._hear(seat, now), tasks, walls, now)))
+                commands.append(Keep(self._answered(self._hear(seat, now), tasks, walls, now - age)))
             case Failed(seat, task, kind):
                 self._unsure.discard(seat)
                 self._failed(self._hear(seat, now), task, kind)
@@ -353,7 +351,7 @@ class Schedule:
         return commands
 
     def _answered(
-        self, seat: _Seat, tasks: NDArray[np.int64], walls: NDArray[np.float64], now: float
+        self, seat: _Seat, tasks: NDArray[np.int64], walls: NDArray[np.float64], at: float
     ) -> NDArray[np.bool_]:
         before = self.state[tasks]
         wanted = np.asarray(before != State.DONE)
@@ -374,8 +372,7 @@ class Schedule:
         seat.held.difference_update(tasks.tolist())
         if seat.held:
             held = np.fromiter(seat.held, dtype=np.int64, count=len(seat.held))
-            latest = now + float(self.model.seconds(held).sum())
-            self._expect(seat, min(latest, max(seat.dry_at, latest - self.policy.lag)))
+            self._expect(seat, at + float(self.model.seconds(held).sum()))
         return wanted
 
     def _failed(self, seat: _Seat, task: int, kind: Kind) -> None:

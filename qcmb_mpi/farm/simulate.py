@@ -193,7 +193,7 @@ class Simulation:
         if not tasks:
             return
         numbers = np.array(tasks, dtype=np.int64)
-        event = Answered(number, numbers, self._seconds[numbers])
+        event = Answered(number, numbers, self._seconds[numbers], self._latency)
         delay = at - self.now + self._latency
         if self._random.random() < self._faults.silent:
             delay += 10 * self.schedule.policy.silence if np.isfinite(self.schedule.policy.silence) else 1.0

@@ -402,7 +402,8 @@ def _farm(
     stop: StopRequest,
 ) -> tuple[Master, Schedule]:
     """Compute what the archive lacks."""
-    model = CostModel(estimated_costs(table, description.sizes), table.starts)
+    levels = np.array([block.level for block in table.blocks], dtype=np.int64)
+    model = CostModel(estimated_costs(table, description.sizes), table.starts, levels)
     silence = 4 * config.heartbeat if begin.world is not None else np.inf
     schedule = Schedule(model, archive.done, Policy(max_retries=config.max_retries, silence=silence))
     first_sums = _monomer_sum(table, archive)

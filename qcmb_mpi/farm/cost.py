@@ -63,11 +63,19 @@ class CostModel:
         From :func:`estimated_costs`.
     starts : (n_blocks,) int64
         First task of each block.
+    levels : (n_blocks,) int64, optional
+        Level of each block; all the same by default.
     """
 
-    def __init__(self, costs: NDArray[np.float32], starts: NDArray[np.int64]):
+    def __init__(
+        self,
+        costs: NDArray[np.float32],
+        starts: NDArray[np.int64],
+        levels: NDArray[np.int64] | None = None,
+    ):
         self.costs = costs
         self.starts = starts
+        self._levels = np.zeros(len(starts), dtype=np.int64) if levels is None else levels
         self._measured_cost = np.zeros(len(starts))
         self._measured_wall = np.zeros(len(starts))
         self._rates = np.full(len(starts), np.nan)
@@ -83,9 +91,12 @@ class CostModel:
         self._measured_cost += np.bincount(blocks, self.costs[tasks], len(self.starts))
         self._measured_wall += np.bincount(blocks, walls, len(self.starts))
         known = self.measured
-        everywhere = self._measured_wall.sum() / self._measured_cost.sum()
-        self._rates = np.full(len(self.starts), everywhere)
-        self._rates[known] = self._measured_wall[known] / self._measured_cost[known]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            n_levels = int(self._levels.max(initial=-1)) + 1
+            of_level = np.bincount(self._levels, self._measured_wall, n_levels) / np.bincount(
+                self._levels, self._measured_cost, n_levels
+            )
+            self._rates = np.where(known, self._measured_wall / self._measured_cost, of_level[self._levels])
 
     def by_block(self, tasks: NDArray[np.int64]) -> NDArray[np.float64]:
         """Estimated cost of ``tasks`` in each block, shape (n_blocks,)."""
@@ -93,15 +104,19 @@ class CostModel:
         return costs.astype(np.float64)  # without tasks they would be integers
 
     def seconds(self, tasks: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Expected seconds of each task, shape (n,); NaN as long as nothing is measured.
+        """Expected seconds of each task, shape (n,).
 
-        A block that is not measured yet is taken to be like the average of the others.
+        A block that is not measured yet is taken to be like the other blocks of its level; NaN if
+        none of them is measured either.
         """
         return np.asarray(self.costs[tasks] * self._rates[self.blocks(tasks)], dtype=np.float64)
 
     def total_seconds(self, by_block: NDArray[np.float64]) -> float | None:
-        """Expected seconds of work given its cost in each block; None if nothing is measured."""
-        return float((by_block * self._rates).sum()) if self.measured.any() else None
+        """Expected seconds of work given its cost in each block; None if nothing is measured.
+
+        Of levels that are not measured yet it knows nothing and says nothing.
+        """
+        return float(np.nansum(by_block * self._rates)) if self.measured.any() else None
 
     def blocks(self, tasks: NDArray[np.int64]) -> NDArray[np.int64]:
         """Block of each task, shape (n,)."""

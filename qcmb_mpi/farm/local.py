@@ -48,6 +48,7 @@ class _Runner:
         self.unsent = bytearray()
         self.pending: deque[tuple[int, int, Work, int]] = deque()  # task, sturdiness, work, position
         self.since = 0.0  # when it began with the first pending task [monotonic s]
+        self.pace = 0.0  # how long a task has taken lately, at least [s]
         self.verdict: Kind | None = None  # why we are killing it
 
     def close(self) -> None:
@@ -165,7 +166,12 @@ class Crew:
         ``also`` are further file descriptors that wake it when they can be read.
         """
         watched = [self._channel.fileno(), *also]
-        watched += [r.answers for r in self._runners.values() if len(r.pending) <= 1]
+        for runner in self._runners.values():
+            behind = len(runner.pending) - 1
+            if behind <= 0 or not runner.pace:
+                watched.append(runner.answers)
+            else:  # not for every answer, but before the last one
+                seconds = min(seconds, 0.9 * behind * runner.pace)
         select.select(watched, [], [], max(0.0, seconds))
 
     def cancel(self) -> None:
@@ -229,7 +235,9 @@ class Crew:
         for _ in messages:
             runner.pending.popleft()
         runner.since = time.monotonic()
-        return Answers.decode_all(messages)
+        answers = Answers.decode_all(messages)
+        runner.pace = float(answers.heads["wall"].min())
+        return answers
 
     def _kill(self, runner: _Runner, verdict: Kind) -> None:
         runner.verdict = verdict

@@ -34,6 +34,7 @@ __all__ = ["Master", "Ranks", "Sink", "Statistics"]
 
 WATCH = 0.2  # seconds between two rounds while every seat has work
 IMPATIENT = 0.002  # the same while another rank may be waiting for work
+GROWTH = 1.2  # from one round to the next, while none is
 OLDEST_NEWS = 0.6  # seconds from an answer's birth to its arrival here, while all is well
 EAGER = 0.001  # the least time between two rounds
 
@@ -123,6 +124,8 @@ class Master:
         self._finish: Finish | None = None
         self._joined: set[int] = set()
         self._answered_at = time.monotonic()
+        self._patience = WATCH
+        self._ran_dry = 0
         self.last_words: dict[int, str] = {}  # task -> message of its last failure
         self.last_kinds: dict[int, Kind] = {}
         self.statistics = Statistics()
@@ -148,13 +151,18 @@ class Master:
         """Seconds until the next round: long while all is well, short while a rank may be waiting.
 
         A runner of this process that runs out of work wakes the master at once.  Other ranks cannot;
-        so, while one of them might have nothing to do, it looks for them after every hundredth of the
-        time since the last answer.
+        so it looks for them often after one of them has had nothing to do (in the beginning nobody
+        knows how long tasks take), and less and less often as long as that does not happen again.
+        While an answer may be followed by something to do at once, it looks after every hundredth of
+        the time since the last answer.
         """
-        nap = WATCH
-        if self._ranks is not None and self._schedule.impatient:
-            nap = min(WATCH, max(IMPATIENT, (now - self._answered_at) / 100))
-        return min(nap, max(EAGER, self._schedule.next_due - now))
+        if self._ranks is not None:
+            if self._schedule.ran_dry > self._ran_dry:
+                self._ran_dry, self._patience = self._schedule.ran_dry, IMPATIENT
+            self._patience = min(WATCH, self._patience * GROWTH)
+            if self._schedule.impatient:
+                self._patience = min(self._patience, max(IMPATIENT, (now - self._answered_at) / 100))
+        return min(self._patience, max(EAGER, self._schedule.next_due - now))
 
     def _round(self, now: float) -> None:
         for seat, answers in self._crew.poll():

@@ -143,7 +143,7 @@ def serve(work: int, answers: int, prepared: Prepared) -> None:
     """Compute what comes through the pipe ``work`` until it is closed; answer through ``answers``."""
     output = _redirect(prepared.setup.resources.scratch)
     whole = np.arange(prepared.setup.cluster.n_fragments)
-    _cpu_since_last_time()
+    clock = _CpuClock()
     frames = Frames()
     cleared = time.monotonic()
     while data := os.read(work, 1 << 20):
@@ -153,10 +153,11 @@ def serve(work: int, answers: int, prepared: Prepared) -> None:
                 continue
             for task, sturdiness, level, real, basis in Work.decode(message):
                 members = real, whole if basis is None else basis
-                _write(answers, _compute(prepared, task, sturdiness, level, *members, output))
+                _write(answers, _compute(prepared, task, sturdiness, level, *members, output, clock))
                 if time.monotonic() - cleared > CLEAR_EVERY:
-                    os.ftruncate(output, 0)
                     cleared = time.monotonic()
+                    if os.fstat(output).st_size:  # or the disk may make us wait for nothing
+                        os.ftruncate(output, 0)
 
 
 def _write(pipe: int, data: bytes) -> None:
@@ -166,7 +167,14 @@ def _write(pipe: int, data: bytes) -> None:
 
 
 def _compute(
-    prepared: Prepared, task: int, sturdiness: int, level: int, real: Any, basis: Any, output: int
+    prepared: Prepared,
+    task: int,
+    sturdiness: int,
+    level: int,
+    real: Any,
+    basis: Any,
+    output: int,
+    clock: _CpuClock,
 ) -> bytes:
     """One task; returns the frame of its answer."""
     setup = prepared.setup
@@ -191,18 +199,24 @@ def _compute(
         wall = time.monotonic() - begin
         return frame(failure(task, sturdiness, Kind(kind), message, wall, time.time()).encode())
     wall = time.monotonic() - begin
-    return _pack(task, sturdiness, answer, wall, _cpu_since_last_time())
+    return _pack(task, sturdiness, answer, wall, clock.lap(wall))
 
 
-_cpu_before = [0.0]
+class _CpuClock:
+    """Seconds of processor time from one task to the next, other programs included."""
 
+    def __init__(self) -> None:
+        self._own = time.process_time()
+        self._others = 0.0
 
-def _cpu_since_last_time() -> float:
-    """Seconds of processor time of this process and the programs it has started, since the last call."""
-    user, system, of_children, system_of_children, _ = os.times()
-    total = user + system + of_children + system_of_children
-    spent, _cpu_before[0] = total - _cpu_before[0], total
-    return spent
+    def lap(self, wall: float) -> float:
+        """Seconds since the last lap, which took ``wall`` seconds."""
+        own = time.process_time()
+        spent, self._own = own - self._own, own
+        if wall > 0.05:  # no other program starts and ends within less
+            _, _, user, system, _ = os.times()
+            spent, self._others = spent + user + system - self._others, user + system
+        return spent
 
 
 def _pack(task: int, sturdiness: int, answer: Answer, wall: float, cpu: float) -> bytes:

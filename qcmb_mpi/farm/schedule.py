@@ -36,8 +36,9 @@ times are measured.  Tasks to be *retried* come before them, except at seats whe
 
 A seat gets a batch of tasks worth a fraction of a second, and the next one shortly before it is
 through with the last, so it never waits for the master.  Batches shrink towards the end, so that
-all seats end together.  Of a lane without a measured time a seat gets one task, and nothing behind it
-until it has answered.
+all seats end together.  One task of every lane goes first, to be measured.  Until its answer is there, a
+lane is taken to be like the others of its level and handed out by small pieces; of a level that is not
+measured at all a seat gets one task, and nothing behind it until it has answered.
 
 What a failure costs depends on its kind:
 
@@ -207,6 +208,7 @@ class _Lane:
 
     def __init__(self, block: int, tasks: NDArray[np.int64]):
         self.block = block
+        self.probed = False
         self._tasks = tasks
         self._cursor = 0
 
@@ -258,6 +260,7 @@ class Schedule:
         self.n_done = int(done.sum())
         self.n_failed = 0
         self.failed_attempts = 0
+        self.ran_dry = 0  # how often a seat had nothing to do
         self.finished = False
         waiting = np.flatnonzero(~done)
         self._lanes = [
@@ -344,6 +347,7 @@ class Schedule:
                 self._look_for_silence(now)
         number = getattr(event, "seat", None)
         if number is not None and not self._seats[number].held and not self._seats[number].gone:
+            self.ran_dry += number not in self._idle
             self._idle[number] = None
         if self._stop_at is None:
             commands += self._feed(now)
@@ -372,7 +376,7 @@ class Schedule:
         seat.held.difference_update(tasks.tolist())
         if seat.held:
             held = np.fromiter(seat.held, dtype=np.int64, count=len(seat.held))
-            self._expect(seat, at + float(self.model.seconds(held).sum()))
+            self._expect(seat, at + float(np.nansum(self.model.seconds(held))))
         return wanted
 
     def _failed(self, seat: _Seat, task: int, kind: Kind) -> None:
@@ -441,7 +445,7 @@ class Schedule:
         seconds = float(self.model.seconds(tasks).sum())
         if np.isfinite(seconds):
             self._expect(seat, max(seat.dry_at, now) + seconds)
-        if not self.model.measured[self.model.blocks(tasks[:1])].all():
+        else:
             self._unsure.add(seat.number)
         sturdiness = np.zeros(len(tasks), dtype=np.int64)
         if self._sturdiness:
@@ -455,15 +459,19 @@ class Schedule:
             if self._may_take(seat, task):
                 return np.array([task], dtype=np.int64)
             self._retries.append(task)
-        lane = max(self._lanes, key=self._seconds_at_front, default=None)
-        if lane is None or not len(lane):
+        lanes = sorted(self._lanes, key=self._seconds_at_front, reverse=True)
+        for lane in lanes:
+            if len(lane) and not lane.probed:
+                lane.probed = True
+                return lane.take(1)
+        if not lanes or not len(lanes[0]):
             return np.empty(0, dtype=np.int64)
-        candidates = lane.front(self.policy.most_tasks)
-        n = 1
-        if self.model.measured[lane.block]:
-            total = np.cumsum(self.model.seconds(candidates))
-            n = max(1, int(np.searchsorted(total, seconds, side="right")))
-        return lane.take(n)
+        lane = lanes[0]
+        if not self.model.measured[lane.block]:
+            seconds = min(seconds, self.policy.shortest_batch)
+        total = np.cumsum(self.model.seconds(lane.front(self.policy.most_tasks)))
+        known = bool(np.isfinite(total[0]))
+        return lane.take(max(1, int(np.searchsorted(total, seconds, side="right"))) if known else 1)
 
     def _seconds_at_front(self, lane: _Lane) -> float:
         front = lane.front(1)

@@ -33,6 +33,7 @@ SINGLE_THREADED = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
 )
 F_SETPIPE_SZ = 1031  # fcntl.F_SETPIPE_SZ, which not every build of Python has
+FIRST_LOOK = 0.002  # seconds after which a runner that had nothing to do is looked at again
 PIPE_SIZE = 1 << 20  # a second's answers of half-millisecond tasks have room
 
 
@@ -49,6 +50,7 @@ class _Runner:
         self.pending: deque[tuple[int, int, Work, int]] = deque()  # task, sturdiness, work, position
         self.since = 0.0  # when it began with the first pending task [monotonic s]
         self.pace = 0.0  # how long a task has taken lately, at least [s]
+        self.calm = FIRST_LOOK  # how long it may be left alone: the longer, the longer it has had work [s]
         self.verdict: Kind | None = None  # why we are killing it
 
     def close(self) -> None:
@@ -131,6 +133,7 @@ class Crew:
         runner = self._runners[seat]
         if not runner.pending:
             runner.since = time.monotonic()
+            runner.calm = FIRST_LOOK
         runner.pending.extend(
             (task, sturdiness, work, position)
             for position, (task, sturdiness) in enumerate(work.tasks[["task", "sturdiness"]].tolist())
@@ -171,7 +174,8 @@ class Crew:
             if behind <= 0 or not runner.pace:
                 watched.append(runner.answers)
             else:  # not for every answer, but before the last one
-                seconds = min(seconds, 0.9 * behind * runner.pace)
+                seconds = min(seconds, 0.9 * behind * runner.pace, runner.calm)
+                runner.calm *= 1.5
         select.select(watched, [], [], max(0.0, seconds))
 
     def cancel(self) -> None:

@@ -200,7 +200,7 @@ class Policy:
     batch: float = 1.0
     shortest_batch: float = 0.03
     most_tasks: int = 4096
-    ahead: float = 0.3
+    ahead: float = 0.06
 
 
 class _Lane:
@@ -237,6 +237,7 @@ class _Seat:
     gone: bool = False
     held: set[int] = field(default_factory=set)
     dry_at: float = 0.0  # when it will probably have computed all it holds
+    due_at: float = 0.0  # when it is to get its next batch
     heard: float = 0.0
 
 
@@ -293,7 +294,7 @@ class Schedule:
     @property
     def next_due(self) -> float:
         """When the schedule wants its next Tick at the latest."""
-        times = [self._due[0][0]] if self._due and self.n_waiting else []
+        times = [self._next_due()] if self.n_waiting else []
         if self._stop_at is not None:
             times.append(self._stop_at)
         return min(times, default=float("inf"))
@@ -428,11 +429,12 @@ class Schedule:
             if not self.n_waiting:
                 break
             commands += self._serve(self._seats[number], now)
-        while self._due and self._due[0][0] <= now and self.n_waiting:
-            _, number = heapq.heappop(self._due)
-            seat = self._seats[number]
-            if seat.held and number not in self._unsure and seat.dry_at - now <= self._ahead():
+        while self.n_waiting and self._next_due() <= now:
+            seat = self._seats[heapq.heappop(self._due)[1]]
+            if seat.dry_at - self._ahead() <= now:
                 commands += self._serve(seat, now)
+            else:  # batches have become shorter meanwhile
+                self._expect(seat, seat.dry_at)
         return commands
 
     def _serve(self, seat: _Seat, now: float) -> list[Command]:
@@ -513,9 +515,20 @@ class Schedule:
         return seat
 
     def _expect(self, seat: _Seat, dry_at: float) -> None:
-        """A seat will probably have computed all it holds at ``dry_at``."""
+        """A seat will probably have computed all it holds at ``dry_at``: it is due a little earlier."""
         seat.dry_at = dry_at
-        heapq.heappush(self._due, (dry_at - self._ahead(), seat.number))
+        seat.due_at = dry_at - self._ahead()
+        heapq.heappush(self._due, (seat.due_at, seat.number))
+
+    def _next_due(self) -> float:
+        """When the next seat wants its next batch; what does not hold any more is dropped."""
+        while self._due:
+            due_at, number = self._due[0]
+            seat = self._seats[number]
+            if due_at == seat.due_at and seat.held and number not in self._unsure:
+                return due_at
+            heapq.heappop(self._due)
+        return float("inf")
 
     def _look_for_silence(self, now: float) -> None:
         if now < self._look_at or self.policy.silence == float("inf"):

@@ -76,27 +76,34 @@ class CostModel:
         self.costs = costs
         self.starts = starts
         self._levels = np.zeros(len(starts), dtype=np.int64) if levels is None else levels
-        self._measured_cost = np.zeros(len(starts))
-        self._measured_wall = np.zeros(len(starts))
+        self._known = np.zeros((2, len(starts)))  # estimated cost and seconds of what was measured
+        self._hinted = np.zeros((2, len(starts)))
         self._rates = np.full(len(starts), np.nan)
 
     @property
     def measured(self) -> NDArray[np.bool_]:
         """Which blocks have been measured, shape (n_blocks,)."""
-        return self._measured_cost > 0
+        return np.asarray(self._known[0] > 0)
 
     def observe(self, tasks: NDArray[np.int64], walls: NDArray[np.float64]) -> None:
         """Learn that ``tasks`` took ``walls`` seconds."""
-        blocks = self.blocks(tasks)
-        self._measured_cost += np.bincount(blocks, self.costs[tasks], len(self.starts))
-        self._measured_wall += np.bincount(blocks, walls, len(self.starts))
-        known = self.measured
-        with np.errstate(invalid="ignore", divide="ignore"):
-            n_levels = int(self._levels.max(initial=-1)) + 1
-            of_level = np.bincount(self._levels, self._measured_wall, n_levels) / np.bincount(
-                self._levels, self._measured_cost, n_levels
-            )
-            self._rates = np.where(known, self._measured_wall / self._measured_cost, of_level[self._levels])
+        self._add(self._known, tasks, walls)
+
+    def hint(self, tasks: NDArray[np.int64], walls: NDArray[np.float64]) -> None:
+        """The same for tasks that took longer than they should: believed where nothing else is known."""
+        self._add(self._hinted, tasks, walls)
+
+    def _add(self, to: NDArray[np.float64], tasks: NDArray[np.int64], walls: NDArray[np.float64]) -> None:
+        blocks, n = self.blocks(tasks), len(self.starts)
+        to += np.array([np.bincount(blocks, self.costs[tasks], n), np.bincount(blocks, walls, n)])
+        of_level = _rates(self._sum_levels(self._known))
+        of_level = np.where(np.isnan(of_level), _rates(self._sum_levels(self._hinted)), of_level)
+        of_block = _rates(self._known)
+        self._rates = np.where(np.isnan(of_block), of_level[self._levels], of_block)
+
+    def _sum_levels(self, measured: NDArray[np.float64]) -> NDArray[np.float64]:
+        n = int(self._levels.max(initial=-1)) + 1
+        return np.array([np.bincount(self._levels, row, n) for row in measured])
 
     def by_block(self, tasks: NDArray[np.int64]) -> NDArray[np.float64]:
         """Estimated cost of ``tasks`` in each block, shape (n_blocks,)."""
@@ -116,8 +123,14 @@ class CostModel:
 
         Of levels that are not measured yet it knows nothing and says nothing.
         """
-        return float(np.nansum(by_block * self._rates)) if self.measured.any() else None
+        return None if np.isnan(self._rates).all() else float(np.nansum(by_block * self._rates))
 
     def blocks(self, tasks: NDArray[np.int64]) -> NDArray[np.int64]:
         """Block of each task, shape (n,)."""
         return np.searchsorted(self.starts, tasks, side="right") - 1
+
+
+def _rates(measured: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Seconds per unit of cost; NaN where nothing was measured."""
+    cost, wall = measured
+    return np.asarray(np.divide(wall, cost, out=np.full(len(cost), np.nan), where=cost > 0))

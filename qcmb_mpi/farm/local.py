@@ -175,7 +175,7 @@ class Crew:
                 watched.append(runner.answers)
             else:  # not for every answer, but before the last one
                 seconds = min(seconds, 0.9 * behind * runner.pace, runner.calm)
-                runner.calm *= 1.5
+                runner.calm *= 1.3
         select.select(watched, [], [], max(0.0, seconds))
 
     def cancel(self) -> None:

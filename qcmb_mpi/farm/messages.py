@@ -256,27 +256,29 @@ def pack_answer(
 
     It stands between two tasks, when nothing of it is in the processor's caches.
     """
+    n_floats, n_bytes = len(gradient) // 8, len(text) + len(record)
+    if not n_floats and not hessian and not n_bytes:
+        size = _BARE.itemsize
+        return _RESULT.pack(size, 1, 0, 0, task, 0, sturdiness, energy, wall, cpu, finished, 0, 0, 0, 0)
     behind = gradient + hessian + text + record
-    return (
-        _RESULT.pack(
-            _BARE.itemsize + len(behind),
-            1,
-            (len(gradient) + len(hessian)) // 8,
-            len(text) + len(record),
-            task,
-            0,
-            sturdiness,
-            energy,
-            wall,
-            cpu,
-            finished,
-            len(gradient) // 8,
-            len(hessian) // 8,
-            len(text),
-            len(record),
-        )
-        + behind
+    head = _RESULT.pack(
+        _BARE.itemsize + len(behind),
+        1,
+        n_floats + len(hessian) // 8,
+        n_bytes,
+        task,
+        0,
+        sturdiness,
+        energy,
+        wall,
+        cpu,
+        finished,
+        n_floats,
+        len(hessian) // 8,
+        len(text),
+        len(record),
     )
+    return head + behind
 
 
 def frame(data: bytes) -> bytes:

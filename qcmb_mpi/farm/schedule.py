@@ -36,9 +36,8 @@ times are measured.  Tasks to be *retried* come before them, except at seats whe
 
 A seat gets a batch of tasks worth a fraction of a second, and the next one shortly before it is
 through with the last, so it never waits for the master.  Batches shrink towards the end, so that
-all seats end together.  One task of every lane goes first, to be measured.  Until its answer is there, a
-lane is taken to be like the others of its level and handed out by small pieces; of a level that is not
-measured at all a seat gets one task, and nothing behind it until it has answered.
+all seats end together.  One task of every lane goes first, to be measured.  Of a lane that is not
+measured yet a seat gets a small piece, and nothing behind it until it has answered.
 
 What a failure costs depends on its kind:
 
@@ -235,6 +234,7 @@ class _Seat:
 
     number: int
     gone: bool = False
+    warm: bool = False  # has answered before
     held: set[int] = field(default_factory=set)
     dry_at: float = 0.0  # when it will probably have computed all it holds
     due_at: float = 0.0  # when it is to get its next batch
@@ -370,7 +370,7 @@ class Schedule:
         self.state[tasks] = State.DONE
         self.n_done += int(wanted.sum())
         self.n_failed -= int((wanted & (before == State.FAILED)).sum())
-        self.model.observe(tasks, walls)
+        self._learn(seat, tasks, walls)
         self._left -= self.model.by_block(tasks[wanted & (before != State.FAILED)])
         if (wanted & (before == State.WAITING)).any():
             self._drop_from_queue()
@@ -379,6 +379,16 @@ class Schedule:
             held = np.fromiter(seat.held, dtype=np.int64, count=len(seat.held))
             self._expect(seat, at + float(np.nansum(self.model.seconds(held))))
         return wanted
+
+    def _learn(self, seat: _Seat, tasks: NDArray[np.int64], walls: NDArray[np.float64]) -> None:
+        """Measure; the first task of a seat takes longer than it should, and its lane is probed again."""
+        cold = 0 if seat.warm else 1
+        seat.warm = True
+        if cold:
+            self.model.hint(tasks[:1], walls[:1])
+            self._lanes[int(self.model.blocks(tasks[:1])[0])].probed = False
+        if len(tasks) > cold:
+            self.model.observe(tasks[cold:], walls[cold:])
 
     def _failed(self, seat: _Seat, task: int, kind: Kind) -> None:
         if task not in seat.held:
@@ -447,7 +457,7 @@ class Schedule:
         seconds = float(self.model.seconds(tasks).sum())
         if np.isfinite(seconds):
             self._expect(seat, max(seat.dry_at, now) + seconds)
-        else:
+        if not self.model.measured[self.model.blocks(tasks[:1])].all():
             self._unsure.add(seat.number)
         sturdiness = np.zeros(len(tasks), dtype=np.int64)
         if self._sturdiness:
@@ -463,7 +473,7 @@ class Schedule:
             self._retries.append(task)
         lanes = sorted(self._lanes, key=self._seconds_at_front, reverse=True)
         for lane in lanes:
-            if len(lane) and not lane.probed:
+            if len(lane) and not lane.probed and not self.model.measured[lane.block]:
                 lane.probed = True
                 return lane.take(1)
         if not lanes or not len(lanes[0]):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +68,10 @@ class ParallelManyBodyComputer:
                     type(executor).__name__,
                     begin.world.size,
                 )
+            flags: dict[str, Any] = {"parallel": parallel or n_workers is not None, "n_workers": n_workers}
             if executor is not None:
-                config = executor.config
-            else:
-                several = parallel or n_workers is not None
-                flags: Mapping[str, Any] = {"parallel": several, "n_workers": n_workers}
-                config = merge(flags, loaded.execution, os.environ)
+                flags = executor.config.chosen()
+            config = merge(flags, loaded.execution, os.environ)
             file = config.checkpoint_file
             return loaded, config, Options(checkpoint=Path(file) if file else None)
 

@@ -100,6 +100,10 @@ class ExecutorConfig:
         for name in FIELDS:
             object.__setattr__(self, name, _checked(name, getattr(self, name), name))
 
+    def chosen(self) -> dict[str, Any]:
+        """The settings that differ from their defaults."""
+        return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
+
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], section: str = "") -> ExecutorConfig:
         """Settings from a mapping; unknown names are refused with the nearest known one."""

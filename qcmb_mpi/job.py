@@ -281,23 +281,32 @@ def _checked(description: Description, source: str) -> Description:
     return description
 
 
+def _sequential(config: ExecutorConfig) -> bool:
+    return config.parallel is False or config.executor_type == "sequential"
+
+
 def _n_workers(config: ExecutorConfig) -> int:
-    if config.parallel is False or config.executor_type == "sequential":
-        return 1
-    return config.n_workers or resources.usable_cores(os.environ)
+    return 1 if _sequential(config) else config.n_workers or resources.usable_cores(os.environ)
 
 
 def _equip(setup: Setup, config: ExecutorConfig, world: World | None, n_here: int) -> Setup:
-    """The setup with what each runner of this process may use."""
+    """The setup with what each runner of this process may use.
+
+    Threads are the user's choice, by setting or by ``OMP_NUM_THREADS``; otherwise the cores are divided.
+    """
     mask = resources.affinity()
     index, masks = world.neighbours(mask) if world is not None else (0, [mask] * n_here)
     threads, memory = resources.allotment(
         masks, index, resources.granted_cores(os.environ), resources.usable_memory(os.environ)
     )
+    text = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    chosen = int(text) if text.isdigit() else 0
+    if world is None and _sequential(config):
+        chosen = 1
     return replace(
         setup,
         resources=Resources(
-            threads=config.threads_per_worker or threads,
+            threads=config.threads_per_worker or chosen or threads,
             memory=config.memory_per_worker or memory,
             scratch=config.scratch_dir,
         ),

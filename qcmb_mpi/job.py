@@ -6,29 +6,24 @@ compute.  Whatever happens on rank 0, the others are told, so that all leave wit
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
 import logging
 import os
 import pickle
-import platform
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import qcmb_mpi
+from qcmb_mpi.archiving import open_archive
 from qcmb_mpi.config import ExecutorConfig
 from qcmb_mpi.engine.base import Resources
 from qcmb_mpi.errors import ExitCode, FailedTask, InputError, QcmbError, Stopped, TasksFailed
 from qcmb_mpi.expansion.plan import TaskTable, plan
-from qcmb_mpi.expansion.weights import through
 from qcmb_mpi.farm import resources
 from qcmb_mpi.farm.cost import CostModel, estimated_costs
 from qcmb_mpi.farm.launcher import check_world, clean_environment, detect
@@ -40,14 +35,12 @@ from qcmb_mpi.farm.schedule import Policy, Schedule, State
 from qcmb_mpi.farm.worker import stand_by, work
 from qcmb_mpi.inputs import Loaded
 from qcmb_mpi.inputs.fields import in_source
-from qcmb_mpi.outcome import assemble, expected_error, partial_result, result
+from qcmb_mpi.outcome import EnergySoFar, assemble, expected_error, partial_result, result
 from qcmb_mpi.problem import Problem
 from qcmb_mpi.recorder import Recorder
 from qcmb_mpi.report.progress import Progress, make_progress
 from qcmb_mpi.stopping import StopRequest
-from qcmb_mpi.store.archive import Archive, Store
-from qcmb_mpi.store.memory import Memory
-from qcmb_mpi.store.task_keys import make_keys
+from qcmb_mpi.store.archive import Archive
 
 if TYPE_CHECKING:
     from qcmb_mpi.farm.mpi import World
@@ -226,7 +219,10 @@ def _lead(begin: Start, load: Callable[[], tuple[Loaded, ExecutorConfig, Options
         raise in_source(error, loaded.source) from None
     description = _checked(crew.describe(), loaded.source)
     deadline = _deadline(begin, config)
-    with StopRequest(deadline) as stop, _archive(loaded, table, config, options, description) as archive:
+    with (
+        StopRequest(deadline) as stop,
+        open_archive(loaded, table, options.checkpoint, options.overwrite, config, description) as archive,
+    ):
         hosts = dict(enumerate(world.hosts)) if world else dict.fromkeys(seats, socket.gethostname())
         reused = archive.load()
         progress = make_progress(options.progress, table.n_tasks, sys.stderr)
@@ -322,84 +318,6 @@ def _deadline(begin: Start, config: ExecutorConfig) -> float | None:
     return None if left is None else time.monotonic() + max(0.0, left - SAVING)
 
 
-@contextlib.contextmanager
-def _archive(
-    loaded: Loaded,
-    table: TaskTable,
-    config: ExecutorConfig,
-    options: Options,
-    description: Description,
-) -> Iterator[Archive]:
-    """The job's archive on its checkpoint, closed in the end."""
-    problem, cluster = loaded.problem, loaded.problem.cluster
-    keys, canonical = make_keys(
-        table,
-        symbols=cluster.symbols,
-        geometry=cluster.geometry,
-        offsets=cluster.offsets,
-        charges=cluster.charges,
-        multiplicities=cluster.multiplicities,
-        embedding=cluster.embedding,
-        levels=[(level.program, level.method, level.basis, level.keywords) for level in problem.levels],
-        driver=problem.driver,
-    )
-    from qcmb_mpi.store.checkpoint import Checkpoint, WriteFailed
-
-    store: Store
-    if options.checkpoint is None:
-        store = Memory()
-    else:
-        store = Checkpoint.open(
-            options.checkpoint,
-            fingerprint=_fingerprint(problem),
-            input_text=loaded.normalised,
-            n_tasks=table.n_tasks,
-            versions={**_versions(), **dict(description.versions)},
-            overwrite=options.overwrite,
-            scratch_dir=config.scratch_dir,
-        )
-        for warning in store.warnings:
-            log.warning("%s", warning)
-    archive = Archive(table, keys, cluster.offsets, canonical, store)
-    try:
-        yield archive
-        store.close()
-    except WriteFailed as error:
-        raise Stopped(f"stopped early: {error}", int(archive.done.sum()), table.n_tasks, {}) from None
-    finally:
-        with contextlib.suppress(WriteFailed):
-            store.close()
-
-
-def _fingerprint(problem: Problem) -> dict[str, str]:
-    """Digest of each part of the problem that a checkpoint belongs to."""
-    cluster = problem.cluster
-    parts: dict[str, Any] = {
-        "molecule": [cluster.symbols, cluster.geometry.tolist()],
-        "fragments": [cluster.offsets.tolist(), cluster.order.tolist()],
-        "charges": [cluster.charges.tolist(), cluster.multiplicities.tolist()],
-        "embedding": None if cluster.embedding is None else cluster.embedding.tolist(),
-        "driver": problem.driver,
-    }
-    for level in problem.levels:
-        parts[f"level {level.name}"] = [level.program, level.method, level.basis, dict(level.keywords)]
-    return {
-        name: hashlib.blake2b(
-            json.dumps(part, sort_keys=True, default=repr).encode(), digest_size=8
-        ).hexdigest()
-        for name, part in parts.items()
-    }
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    packages = ("qcmanybody", "qcengine", "qcelemental", "numpy", "h5py")
-    return {"qcmb_mpi": qcmb_mpi.__version__, "python": platform.python_version()} | {
-        name: version(name) for name in packages
-    }
-
-
 def _farm(
     begin: Start,
     config: ExecutorConfig,
@@ -415,39 +333,13 @@ def _farm(
     model = CostModel(estimated_costs(table, description.sizes), table.starts, levels)
     silence = 4 * config.heartbeat if begin.world is not None else np.inf
     schedule = Schedule(model, archive.done, Policy(max_retries=config.max_retries, silence=silence))
-    first_sums = _monomer_sum(table, archive)
-    recorder = Recorder(archive, progress, hosts, config.checkpoint_interval, first_sums)
+    recorder = Recorder(archive, progress, hosts, config.checkpoint_interval, EnergySoFar(table, archive))
     master = Master(table, schedule, begin.crew, begin.world, recorder, stop.take, stop.alarms)
     if schedule.n_done < table.n_tasks:
         master.run()
         begin.crew.cancel()
     archive.store.save()
     return master, schedule
-
-
-def _monomer_sum(table: TaskTable, archive: Archive) -> Callable[[], tuple[float | None, str]]:
-    """The energy through the highest body order that is complete, looked up anew when asked."""
-    sums = through(table).get(table.expansion.treatments[0], {})
-    state: dict[str, Any] = {"next": sorted(sums), "best": (None, "")}
-
-    def best() -> tuple[float | None, str]:
-        from qcmb_mpi.expansion.assemble import Assembly, ready
-        from qcmb_mpi.expansion.exact import rounded
-
-        while state["next"] and ready(table, sums[state["next"][0]], archive.done):
-            n = state["next"].pop(0)
-            treatment = table.expansion.treatments[0]
-            assembly = Assembly(table, {treatment: {n: sums[n]}})
-            for block in table.blocks:
-                tasks = block.start + np.flatnonzero(archive.done[block.tasks])
-                assembly.add(tasks, archive.energies[tasks])
-            state["best"] = (
-                float(rounded(assembly.exact()[treatment][n])[0]),
-                f"{treatment} through {n}-body",
-            )
-        return state["best"]  # type: ignore[no-any-return]
-
-    return best
 
 
 def _unfinished(

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 import qcmb_mpi
 from qcmb_mpi.expansion.assemble import Assembly, error_growth, hessian_elements, ready
+from qcmb_mpi.expansion.exact import rounded
 from qcmb_mpi.expansion.plan import TaskTable
 from qcmb_mpi.expansion.properties import Sums, partial
 from qcmb_mpi.expansion.result import build
@@ -23,7 +24,7 @@ from qcmb_mpi.expansion.weights import Weights, combine, through
 from qcmb_mpi.problem import Problem
 from qcmb_mpi.store.archive import Archive
 
-__all__ = ["MOST_CLUSTERS", "Outcome", "assemble", "complete", "partial_result", "result"]
+__all__ = ["MOST_CLUSTERS", "EnergySoFar", "Outcome", "assemble", "complete", "partial_result", "result"]
 
 MOST_CLUSTERS = 100_000  # tasks above which the result leaves out the properties of each
 MOST_BYTES = 256 * 1024**2  # bytes of padded derivatives above which it does
@@ -57,6 +58,34 @@ def assemble(problem: Problem, table: TaskTable, archive: Archive) -> Outcome:
     if problem.driver != "energy":
         sums |= _derivatives(problem, table, archive, weights)
     return Outcome(sums, weights)
+
+
+class EnergySoFar:
+    """The energy through the highest body order that is complete, while a job runs.
+
+    Calling it gives the energy [Eh] of the first treatment, None at first, and what it is.
+    """
+
+    def __init__(self, table: TaskTable, archive: Archive):
+        self._table = table
+        self._archive = archive
+        self._treatment = table.expansion.treatments[0]
+        self._sums = dict(sorted(through(table)[self._treatment].items()))
+        self._best: tuple[float | None, str] = (None, "")
+
+    def __call__(self) -> tuple[float | None, str]:
+        while self._sums:
+            n, terms = next(iter(self._sums.items()))
+            if not ready(self._table, terms, self._archive.done):
+                break
+            del self._sums[n]
+            assembly = Assembly(self._table, {self._treatment: {n: terms}})
+            for block in self._table.blocks:
+                tasks = block.start + np.flatnonzero(self._archive.done[block.tasks])
+                assembly.add(tasks, self._archive.energies[tasks])
+            energy = float(rounded(assembly.exact()[self._treatment][n])[0])
+            self._best = energy, f"{self._treatment} through {n}-body"
+        return self._best
 
 
 def _derivatives(

@@ -32,7 +32,7 @@ FORBIDDEN = {
 
 #: Module to all that it may import of ours.
 ONLY = {
-    "farm.schedule": ("qcmb_mpi.engine.failures", "qcmb_mpi.farm.cost"),
+    "farm.schedule": ("qcmb_mpi.engine.failures", "qcmb_mpi.farm.cost", "qcmb_mpi.farm.events"),
     "farm.launcher": ("qcmb_mpi.errors",),
     "farm.messages": ("qcmb_mpi.engine.failures", "qcmb_mpi.expansion.plan"),
 }

@@ -15,20 +15,10 @@ from numpy.typing import NDArray
 
 from qcmb_mpi.engine.failures import Kind
 from qcmb_mpi.expansion.plan import TaskTable
+from qcmb_mpi.farm.events import Answered, Event, Failed, Finish, Joined, Keep, Send, StopAsked, Tick
 from qcmb_mpi.farm.local import Crew
 from qcmb_mpi.farm.messages import Answers, Tag, make_work
-from qcmb_mpi.farm.schedule import (
-    Answered,
-    Event,
-    Failed,
-    Finish,
-    Joined,
-    Keep,
-    Schedule,
-    Send,
-    StopAsked,
-    Tick,
-)
+from qcmb_mpi.farm.schedule import Schedule
 
 __all__ = ["Master", "Ranks", "Sink", "Statistics"]
 

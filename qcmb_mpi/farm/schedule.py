@@ -2,7 +2,7 @@
 
 Rules of this file
 ------------------
-It imports nothing but numpy, the kinds of failure and the cost model.  It never looks at a clock,
+It imports nothing but numpy, the events, the kinds of failure and the cost model.  It never looks at a clock,
 a file or a socket: time comes in with every event.  All policy of the farm is here and nowhere
 else, so the same file runs a laptop, a 64-rank job and a simulated machine of 10,000 ranks.
 
@@ -65,21 +65,21 @@ from numpy.typing import NDArray
 
 from qcmb_mpi.engine.failures import Kind
 from qcmb_mpi.farm.cost import CostModel
+from qcmb_mpi.farm.events import (
+    Answered,
+    Command,
+    Event,
+    Failed,
+    Finish,
+    Joined,
+    Keep,
+    Lost,
+    Send,
+    StopAsked,
+    Tick,
+)
 
-__all__ = [
-    "Answered",
-    "Failed",
-    "Finish",
-    "Joined",
-    "Keep",
-    "Lost",
-    "Policy",
-    "Schedule",
-    "Send",
-    "State",
-    "StopAsked",
-    "Tick",
-]
+__all__ = ["Policy", "Schedule", "State"]
 
 LOST_LIMIT = 3  # a task that was on this many seats when they were lost is set aside
 
@@ -89,89 +89,6 @@ class State(IntEnum):
     OUT = 1
     DONE = 2
     FAILED = 3
-
-
-# ---- events -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Joined:
-    """A seat is ready to compute."""
-
-    seat: int
-
-
-@dataclass(frozen=True, eq=False)
-class Answered:
-    """A seat has computed tasks, the last of them ``age`` seconds ago; with none, it is a sign of life."""
-
-    seat: int
-    tasks: NDArray[np.int64]
-    walls: NDArray[np.float64]
-    age: float = 0.0
-
-
-@dataclass(frozen=True)
-class Failed:
-    """A try at a task has failed."""
-
-    seat: int
-    task: int
-    kind: Kind
-
-
-@dataclass(frozen=True)
-class Lost:
-    """A seat is gone: its rank or node has died."""
-
-    seat: int
-
-
-@dataclass(frozen=True)
-class StopAsked:
-    """Hand out nothing more; take what arrives within ``grace`` seconds."""
-
-    grace: float
-
-
-@dataclass(frozen=True)
-class Tick:
-    """Time has passed."""
-
-
-Event = Joined | Answered | Failed | Lost | StopAsked | Tick
-
-
-# ---- commands -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Send:
-    """Send tasks to a seat, to be computed in this order."""
-
-    seat: int
-    tasks: NDArray[np.int64]
-    sturdiness: NDArray[np.int64]
-
-
-@dataclass(frozen=True, eq=False)
-class Keep:
-    """Keep those answers of the event just handled where ``wanted`` holds."""
-
-    wanted: NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Finish:
-    """Nothing is left to wait for; ``stopped`` if tasks were left undone."""
-
-    stopped: bool
-
-
-Command = Send | Keep | Finish
-
-
-# ---- the machine --------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

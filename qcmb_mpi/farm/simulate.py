@@ -16,19 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcmb_mpi.engine.failures import Kind
-from qcmb_mpi.farm.schedule import (
-    Answered,
-    Event,
-    Failed,
-    Finish,
-    Joined,
-    Keep,
-    Lost,
-    Schedule,
-    Send,
-    StopAsked,
-    Tick,
-)
+from qcmb_mpi.farm.events import Answered, Event, Failed, Finish, Joined, Keep, Lost, Send, StopAsked, Tick
+from qcmb_mpi.farm.schedule import Schedule
 
 __all__ = ["Faults", "Simulation"]
 

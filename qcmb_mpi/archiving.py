@@ -1,0 +1,114 @@
+"""Opens the archive of a job: its keys, its checkpoint, and what that checkpoint belongs to."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import qcmb_mpi
+from qcmb_mpi.config import ExecutorConfig
+from qcmb_mpi.errors import Stopped
+from qcmb_mpi.expansion.plan import TaskTable
+from qcmb_mpi.farm.runner import Description
+from qcmb_mpi.inputs import Loaded
+from qcmb_mpi.problem import Problem
+from qcmb_mpi.store.archive import Archive, Store
+from qcmb_mpi.store.memory import Memory
+from qcmb_mpi.store.task_keys import make_keys
+
+__all__ = ["open_archive"]
+
+log = logging.getLogger("qcmb_mpi")
+
+
+@contextlib.contextmanager
+def open_archive(
+    loaded: Loaded,
+    table: TaskTable,
+    checkpoint: Path | None,
+    overwrite: bool,
+    config: ExecutorConfig,
+    description: Description,
+) -> Iterator[Archive]:
+    """The job's archive on its checkpoint, or in memory if that is None; closed in the end.
+
+    Raises
+    ------
+    StoreError
+        The checkpoint cannot be used.
+    Stopped
+        It could not be written any more while the archive was open.
+    """
+    problem, cluster = loaded.problem, loaded.problem.cluster
+    keys, canonical = make_keys(
+        table,
+        symbols=cluster.symbols,
+        geometry=cluster.geometry,
+        offsets=cluster.offsets,
+        charges=cluster.charges,
+        multiplicities=cluster.multiplicities,
+        embedding=cluster.embedding,
+        levels=[(level.program, level.method, level.basis, level.keywords) for level in problem.levels],
+        driver=problem.driver,
+    )
+    from qcmb_mpi.store.checkpoint import Checkpoint, WriteFailed
+
+    store: Store
+    if checkpoint is None:
+        store = Memory()
+    else:
+        store = Checkpoint.open(
+            checkpoint,
+            fingerprint=_fingerprint(problem),
+            input_text=loaded.normalised,
+            n_tasks=table.n_tasks,
+            versions={**_versions(), **dict(description.versions)},
+            overwrite=overwrite,
+            scratch_dir=config.scratch_dir,
+        )
+        for warning in store.warnings:
+            log.warning("%s", warning)
+    archive = Archive(table, keys, cluster.offsets, canonical, store)
+    try:
+        yield archive
+        store.close()
+    except WriteFailed as error:
+        raise Stopped(f"stopped early: {error}", int(archive.done.sum()), table.n_tasks, {}) from None
+    finally:
+        with contextlib.suppress(WriteFailed):
+            store.close()
+
+
+def _fingerprint(problem: Problem) -> dict[str, str]:
+    """Digest of each part of the problem that a checkpoint belongs to."""
+    cluster = problem.cluster
+    parts: dict[str, Any] = {
+        "molecule": [cluster.symbols, cluster.geometry.tolist()],
+        "fragments": [cluster.offsets.tolist(), cluster.order.tolist()],
+        "charges": [cluster.charges.tolist(), cluster.multiplicities.tolist()],
+        "embedding": None if cluster.embedding is None else cluster.embedding.tolist(),
+        "driver": problem.driver,
+    }
+    for level in problem.levels:
+        parts[f"level {level.name}"] = [level.program, level.method, level.basis, dict(level.keywords)]
+    return {
+        name: hashlib.blake2b(
+            json.dumps(part, sort_keys=True, default=repr).encode(), digest_size=8
+        ).hexdigest()
+        for name, part in parts.items()
+    }
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    packages = ("qcmanybody", "qcengine", "qcelemental", "numpy", "h5py")
+    return {"qcmb_mpi": qcmb_mpi.__version__, "python": platform.python_version()} | {
+        name: version(name) for name in packages
+    }

@@ -87,7 +87,10 @@ def result_text(result: Any) -> str:
     lines = [(result.stdout or "").rstrip("\n"), ""]
     if np.ndim(result.return_result) == 0:
         keywords = result.input_data.specification.keywords
-        kind = "total" if keywords.return_total_data else "interaction"
+        total = keywords.return_total_data
+        if total is None:  # as for the inputs: interaction energies, where something interacts
+            total = result.properties.calcinfo_nfr == 1
+        kind = "total" if total else "interaction"
         error = run.get("expected_error")
         bar = f" +/- {error:.1e}" if error else ""
         lines.append(

@@ -24,6 +24,7 @@ __all__ = ["Master", "Ranks", "Sink", "Statistics"]
 
 WATCH = 0.2  # seconds between two rounds while every seat has work
 IMPATIENT = 0.002  # the same while another rank may be waiting for work
+LAST_LOOK = 0.01  # the same when there is nothing left to hand out
 GROWTH = 1.2  # from one round to the next, while none is
 OLDEST_NEWS = 0.6  # seconds from an answer's birth to its arrival here, while all is well
 EAGER = 0.001  # the least time between two rounds
@@ -146,6 +147,8 @@ class Master:
         While an answer may be followed by something to do at once, it looks after every hundredth of
         the time since the last answer.
         """
+        if self._ranks is not None and not self._schedule.n_waiting:
+            return LAST_LOOK
         if self._ranks is not None:
             if self._schedule.ran_dry > self._ran_dry:
                 self._ran_dry, self._patience = self._schedule.ran_dry, IMPATIENT

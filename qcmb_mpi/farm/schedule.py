@@ -218,11 +218,8 @@ class Schedule:
 
     @property
     def impatient(self) -> bool:
-        """Whether an answer may be followed by something to do at once.
-
-        Otherwise every seat has its next batch already, before it is through with the last.
-        """
-        return bool(self._unsure) or self.n_waiting == 0
+        """Whether a seat is at work of unknown duration: its answer has to be followed by more at once."""
+        return bool(self._unsure) and self.n_waiting > 0
 
     def tries(self, tasks: NDArray[np.int64]) -> NDArray[np.int64]:
         """How often each task has failed so far, shape (n,)."""

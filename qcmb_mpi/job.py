@@ -204,6 +204,9 @@ def _lead(begin: Start, load: Callable[[], tuple[Loaded, ExecutorConfig, Options
     loaded, config, options = load()
     for warning in loaded.warnings:
         log.warning("%s", warning)
+    for name, given in (("symmetry", config.symmetry), ("cache_dir", config.cache_dir)):
+        if given:
+            log.warning("%s has no effect in this version: every task is computed by this job itself", name)
     problem = loaded.problem
     setup = _setup(problem, config)
     if world is not None:

@@ -147,9 +147,7 @@ def result(
     if table.n_tasks <= MOST_CLUSTERS and n_bytes <= MOST_BYTES:
         components = _components(problem, table, archive)
     else:
-        statistics["cluster_properties"] = (
-            f"left out: {table.n_tasks} tasks; the checkpoint holds them (report --clusters)"
-        )
+        statistics["cluster_properties"] = f"left out: {table.n_tasks} tasks; the checkpoint holds them"
     if problem.keep_records:
         records = _records(problem, table, archive)
     return build(

@@ -20,6 +20,7 @@ from qcmb_mpi.store.archive import Archive, Results
 __all__ = ["Recorder"]
 
 SAVE_EVERY = 0.5  # s between two saves at least
+SAVE_WITHIN = 5.0  # s after which even a single finished task is saved
 SYNC_EVERY = 10.0  # s between two of them that wait for the disk
 SHOW_EVERY = 0.25  # s between two looks at what there is to show
 
@@ -110,7 +111,10 @@ class Recorder:
 
     def round(self, schedule: Schedule, now: float) -> None:
         """Save and show, if that is due."""
-        if self._unsaved >= self._interval and now - self._saved >= SAVE_EVERY:
+        since = now - self._saved
+        if self._unsaved and (
+            since >= SAVE_WITHIN or (self._unsaved >= self._interval and since >= SAVE_EVERY)
+        ):
             sync = now - self._synced >= SYNC_EVERY
             self._archive.store.save(sync)
             self._saved, self._unsaved = now, 0

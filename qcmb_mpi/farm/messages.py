@@ -108,13 +108,6 @@ class Work:
         """The work less its ``first`` tasks."""
         return Work(self.tasks[first:], self.members[int(self._lengths[:first].sum()) :])
 
-    def only(self, positions: Sequence[int]) -> Work:
-        """The tasks at these positions alone."""
-        ends = np.cumsum(self._lengths)
-        starts = ends - self._lengths
-        parts = [self.members[starts[i] : ends[i]] for i in positions]
-        return Work(self.tasks[list(positions)], np.concatenate([*parts, self.members[:0]]))
-
     def __iter__(self) -> Iterator[tuple[int, int, int, NDArray[np.int32], NDArray[np.int32] | None]]:
         """Yield task, sturdiness, level, real and basis fragments (None for the whole cluster)."""
         at = 0

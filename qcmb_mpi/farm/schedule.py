@@ -177,7 +177,6 @@ class Schedule:
         self.state = np.where(done, State.DONE, State.WAITING).astype(np.uint8)
         self.n_done = int(done.sum())
         self.n_failed = 0
-        self.failed_attempts = 0
         self.ran_dry = 0  # how often a seat had nothing to do
         self.finished = False
         waiting = np.flatnonzero(~done)
@@ -308,7 +307,6 @@ class Schedule:
         if task not in seat.held:
             return  # it was taken away from this seat in the meantime
         seat.held.discard(task)
-        self.failed_attempts += 1
         if self.state[task] != State.OUT:
             return
         self._tries[task] = self._tries.get(task, 0) + 1

@@ -21,7 +21,7 @@ from qcmb_mpi.report.progress import make_progress
     [
         (0, 100.0, False),
         (1, SAVE_WITHIN / 2, False),
-        (1, SAVE_WITHIN, True),
+        (1, 5.0, True),
         (10, SAVE_EVERY / 2, False),
         (10, SAVE_EVERY, True),
     ],

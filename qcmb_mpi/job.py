@@ -335,7 +335,9 @@ def _farm(
     levels = np.array([block.level for block in table.blocks], dtype=np.int64)
     model = CostModel(estimated_costs(table, description.sizes), table.starts, levels)
     silence = 4 * config.heartbeat if begin.world is not None else np.inf
-    schedule = Schedule(model, archive.done, Policy(max_retries=config.max_retries, silence=silence))
+    seats = len(begin.crew.seats) + (begin.world.size - 1 if begin.world else 0)
+    policy = Policy(max_retries=config.max_retries, silence=silence, seats=seats)
+    schedule = Schedule(model, archive.done, policy)
     recorder = Recorder(archive, progress, hosts, config.checkpoint_interval, EnergySoFar(table, archive))
     master = Master(table, schedule, begin.crew, begin.world, recorder, stop.take, stop.alarms)
     if schedule.n_done < table.n_tasks:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from qcmb_mpi.engine.base import Answer
 from qcmb_mpi.farm.cost import CostModel
 from qcmb_mpi.farm.messages import Answers, Frames, pack_answer
 from qcmb_mpi.farm.schedule import Policy, Schedule
@@ -35,8 +36,7 @@ def test_a_save_is_due_after_the_interval_or_a_few_seconds_but_not_too_often(n_a
     schedule = Schedule(CostModel(np.ones(10, np.float32), np.array([0])), np.zeros(10, bool), Policy())
     if n_answers:
         messages = [
-            Frames().feed(pack_answer(t, 0, -1.0, 0.1, 0.1, 9.0, b"", b"", b"", b""))[0]
-            for t in range(n_answers)
+            Frames().feed(pack_answer(t, 0, Answer(-1.0), 0.1, 0.1, 9.0))[0] for t in range(n_answers)
         ]
         recorder.append(Answers.decode_all(messages), 0, np.zeros(n_answers, dtype=np.int64))
     recorder.round(schedule, begin + after + 0.01)

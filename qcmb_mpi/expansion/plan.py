@@ -201,7 +201,7 @@ class TaskTable:
     def split(self, tasks: NDArray[np.int64]) -> Iterator[tuple[Block, NDArray[np.int64]]]:
         """The blocks that ``tasks`` fall into, each with the positions of its tasks in ``tasks``."""
         numbers = np.searchsorted(self.starts, tasks, side="right") - 1
-        for number in np.unique(numbers):
+        for number in np.flatnonzero(np.bincount(numbers)).tolist():
             yield self.blocks[number], np.flatnonzero(numbers == number)
 
     def members(self, task: int) -> tuple[int, tuple[int, ...], tuple[int, ...]]:

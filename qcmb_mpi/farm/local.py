@@ -33,29 +33,27 @@ SINGLE_THREADED = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
 )
 F_SETPIPE_SZ = 1031  # fcntl.F_SETPIPE_SZ, which not every build of Python has
-FIRST_LOOK = 0.002  # seconds after which a runner that had nothing to do is looked at again
 PIPE_SIZE = 1 << 20  # a second's answers of half-millisecond tasks have room
 
 
 class _Runner:
     """One runner as its crew sees it."""
 
-    def __init__(self, seat: int, work: int, answers: int, pid: int):
+    def __init__(self, seat: int, work: int, answers: int, ebb: int, pid: int):
         self.seat = seat
         self.work = work  # pipe to it
         self.answers = answers  # pipe from it
+        self.ebb = ebb  # the same: a byte when it takes up the last task of a message
         self.pid = pid
         self.frames = Frames()
         self.unsent = bytearray()
         self.pending: deque[tuple[int, int, Work, int]] = deque()  # task, sturdiness, work, position
         self.since = 0.0  # when it began with the first pending task [monotonic s]
-        self.pace = 0.0  # how long a task has taken lately, at least [s]
-        self.calm = FIRST_LOOK  # how long it may be left alone: the longer, the longer it has had work [s]
         self.verdict: Kind | None = None  # why we are killing it
 
     def close(self) -> None:
-        os.close(self.work)
-        os.close(self.answers)
+        for pipe in (self.work, self.answers, self.ebb):
+            os.close(pipe)
 
 
 class Crew:
@@ -133,7 +131,6 @@ class Crew:
         runner = self._runners[seat]
         if not runner.pending:
             runner.since = time.monotonic()
-            runner.calm = FIRST_LOOK
         runner.pending.extend(
             (task, sturdiness, work, position)
             for position, (task, sturdiness) in enumerate(work.tasks[["task", "sturdiness"]].tolist())
@@ -170,12 +167,8 @@ class Crew:
         """
         watched = [self._channel.fileno(), *also]
         for runner in self._runners.values():
-            behind = len(runner.pending) - 1
-            if behind <= 0 or not runner.pace:
-                watched.append(runner.answers)
-            else:  # not for every answer, but before the last one
-                seconds = min(seconds, 0.9 * behind * runner.pace, runner.calm)
-                runner.calm *= 1.3
+            # not for every answer, but before the last one
+            watched.append(runner.answers if len(runner.pending) <= 1 else runner.ebb)
         select.select(watched, [], [], max(0.0, seconds))
 
     def cancel(self) -> None:
@@ -203,19 +196,20 @@ class Crew:
     def _spawn(self, seat: int) -> _Runner:
         work_out, work_in = os.pipe()
         answers_out, answers_in = os.pipe()
+        ebb_out, ebb_in = os.pipe()
         with contextlib.suppress(OSError):  # beyond what an ordinary user may: then the usual size
             fcntl.fcntl(answers_in, F_SETPIPE_SZ, PIPE_SIZE)
-        nursery.send(self._channel, ("spawn", seat), [work_out, answers_in])
-        os.close(work_out)
-        os.close(answers_in)
+        nursery.send(self._channel, ("spawn", seat), [work_out, answers_in, ebb_in])
+        for pipe in (work_out, answers_in, ebb_in):
+            os.close(pipe)
         while True:
             word, argument = nursery.receive(self._channel)
             if word == "spawned":
                 break
             self._leftover += self._gone(*argument)
-        os.set_blocking(work_in, False)
-        os.set_blocking(answers_out, False)
-        runner = _Runner(seat, work_in, answers_out, argument[1])
+        for pipe in (work_in, answers_out, ebb_out):
+            os.set_blocking(pipe, False)
+        runner = _Runner(seat, work_in, answers_out, ebb_out, argument[1])
         self._runners[seat] = runner
         return runner
 
@@ -233,15 +227,15 @@ class Crew:
         return messages
 
     def _pull(self, runner: _Runner) -> Answers | None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(runner.ebb, PIPE_SIZE)
         messages = self._read(runner)
         if not messages:
             return None
         for _ in messages:
             runner.pending.popleft()
         runner.since = time.monotonic()
-        answers = Answers.decode_all(messages)
-        runner.pace = float(answers.heads["wall"].min())
-        return answers
+        return Answers.decode_all(messages)
 
     def _kill(self, runner: _Runner, verdict: Kind) -> None:
         runner.verdict = verdict

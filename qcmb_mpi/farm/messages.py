@@ -7,7 +7,9 @@ them.  Both are joined and cut without looking at single tasks; nothing is pickl
 
 from __future__ import annotations
 
+import json
 import struct
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -15,6 +17,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from qcmb_mpi.engine.base import Answer
 from qcmb_mpi.engine.failures import Kind
 from qcmb_mpi.expansion.plan import TaskTable
 
@@ -234,44 +237,24 @@ def failure(task: int, sturdiness: int, kind: Kind, message: str, wall: float, f
 
 
 def pack_answer(
-    task: int,
-    sturdiness: int,
-    energy: float,
-    wall: float,
-    cpu: float,
-    finished: float,
-    gradient: bytes,
-    hessian: bytes,
-    text: bytes,
-    record: bytes,
+    task: int, sturdiness: int, answer: Answer, wall: float, cpu: float, finished: float
 ) -> bytes:
     """The frame of one result: the same as by way of :class:`Answers`, in one stroke.
 
     It stands between two tasks, when nothing of it is in the processor's caches.
     """
-    n_floats, n_bytes = len(gradient) // 8, len(text) + len(record)
-    if not n_floats and not hessian and not n_bytes:
-        size = _BARE.itemsize
-        return _RESULT.pack(size, 1, 0, 0, task, 0, sturdiness, energy, wall, cpu, finished, 0, 0, 0, 0)
-    behind = gradient + hessian + text + record
-    head = _RESULT.pack(
-        _BARE.itemsize + len(behind),
-        1,
-        n_floats + len(hessian) // 8,
-        n_bytes,
-        task,
-        0,
-        sturdiness,
-        energy,
-        wall,
-        cpu,
-        finished,
-        n_floats,
-        len(hessian) // 8,
-        len(text),
-        len(record),
-    )
-    return head + behind
+    gradient, hessian, record = answer.gradient, answer.hessian, answer.record
+    size = _BARE.itemsize
+    if gradient is None and hessian is None and record is None and not answer.note:
+        return _RESULT.pack(
+            size, 1, 0, 0, task, 0, sturdiness, answer.energy, wall, cpu, finished, 0, 0, 0, 0
+        )
+    floats = [b"" if array is None else array.tobytes() for array in (gradient, hessian)]
+    texts = [answer.note.encode(), b"" if record is None else zlib.compress(json.dumps(record).encode())]
+    counts = [*(len(part) // 8 for part in floats), *map(len, texts)]
+    behind = b"".join(floats + texts)
+    head = task, 0, sturdiness, answer.energy, wall, cpu, finished, *counts
+    return _RESULT.pack(size + len(behind), 1, sum(counts[:2]), sum(counts[2:]), *head) + behind
 
 
 def frame(data: bytes) -> bytes:

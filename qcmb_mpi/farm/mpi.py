@@ -81,7 +81,12 @@ class World:
         """Messages that have arrived: (rank, tag, data)."""
         found = []
         status = self._mpi.Status()
-        while (message := self._comm.Improbe(status=status)) is not None:
+        misses = 0
+        while misses < 2:  # a look that finds nothing lets MPI take in what the next look finds
+            message = self._comm.Improbe(status=status)
+            if message is None:
+                misses += 1
+                continue
             buffer = bytearray(status.Get_count(self._mpi.BYTE))
             message.Recv([buffer, self._mpi.BYTE])
             found.append((status.Get_source(), status.Get_tag(), bytes(buffer)))

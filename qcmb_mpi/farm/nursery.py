@@ -6,7 +6,7 @@ they have started, on request.  It ends when its rank does, which the end of fil
 tells; its runners end with it by the kernel's parent-death signal.
 
 On its socket travel pickled requests ``(word, argument)`` with their length in front; a runner's
-two pipes follow ``spawn`` as file descriptors.  Replies go the same way.
+three pipes follow ``spawn`` as file descriptors.  Replies go the same way.
 """
 
 from __future__ import annotations
@@ -98,20 +98,20 @@ class Nursery:
             except InputError as error:
                 send(self._channel, ("refused", (str(error), error.field)))
         elif word == "spawn":
-            _, (work, answers), _, _ = socket.recv_fds(self._channel, 1, 2)
-            self._spawn(argument, work, answers)
+            _, pipes, _, _ = socket.recv_fds(self._channel, 1, 3)
+            self._spawn(argument, pipes)
         elif word == "ping":
             send(self._channel, ("pong", None))
         elif word == "kill":
             _kill([pid for pid, seat in self._pids.items() if seat == argument])
 
-    def _spawn(self, seat: int, work: int, answers: int) -> None:
+    def _spawn(self, seat: int, pipes: Sequence[int]) -> None:
         sys.stdout.flush()
         parent = os.getpid()
         pid = os.fork()
         if pid:
-            os.close(work)
-            os.close(answers)
+            for pipe in pipes:
+                os.close(pipe)
             self._pids[pid] = seat
             send(self._channel, ("spawned", (seat, pid)))
             return
@@ -125,9 +125,9 @@ class Nursery:
             for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
                 signal.signal(number, signal.SIG_DFL)
             self._channel.close()
-            for fd in (work, answers):
-                os.set_inheritable(fd, False)  # not for the programs that the engine starts
-            serve(work, answers, self._setup)
+            for pipe in pipes:
+                os.set_inheritable(pipe, False)  # not for the programs that the engine starts
+            serve(pipes, self._setup)
             status = 0
         finally:
             os._exit(status)

@@ -9,19 +9,18 @@ failure.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import pickle
 import tempfile
 import time
 import traceback
-import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from qcmb_mpi.engine.base import Answer, Engine, Resources
+from qcmb_mpi.engine.base import Engine, Resources
 from qcmb_mpi.engine.failures import EngineFailure, Kind, checked, classify
 from qcmb_mpi.engine.fragment import Cutter
 from qcmb_mpi.engine.registry import get_engine, load_plugins, probe_ghosts
@@ -139,8 +138,12 @@ def _check(engine: Engine, level: Level, setup: Setup) -> None:
         )
 
 
-def serve(work: int, answers: int, prepared: Prepared) -> None:
-    """Compute what comes through the pipe ``work`` until it is closed; answer through ``answers``."""
+def serve(pipes: Sequence[int], prepared: Prepared) -> None:
+    """Compute what comes through the first pipe until it is closed; answer through the second.
+
+    A byte through the third says that the last task of a message has been taken up: time for more.
+    """
+    work, answers, ebb = pipes
     output = _redirect(prepared.setup.resources.scratch)
     whole = np.arange(prepared.setup.cluster.n_fragments)
     clock = _CpuClock()
@@ -151,7 +154,11 @@ def serve(work: int, answers: int, prepared: Prepared) -> None:
             if message == DESCRIBE:
                 _write(answers, frame(pickle.dumps(describe(prepared))))
                 continue
-            for task, sturdiness, level, real, basis in Work.decode(message):
+            tasks = Work.decode(message)
+            last = int(tasks.tasks["task"][-1])
+            for task, sturdiness, level, real, basis in tasks:
+                if task == last:
+                    os.write(ebb, b"\0")
                 members = real, whole if basis is None else basis
                 _write(answers, _compute(prepared, task, sturdiness, level, *members, output, clock))
                 if time.monotonic() - cleared > CLEAR_EVERY:
@@ -199,7 +206,7 @@ def _compute(
         wall = time.monotonic() - begin
         return frame(failure(task, sturdiness, Kind(kind), message, wall, time.time()).encode())
     wall = time.monotonic() - begin
-    return _pack(task, sturdiness, answer, wall, clock.lap(wall))
+    return pack_answer(task, sturdiness, answer, wall, clock.lap(wall), time.time())
 
 
 class _CpuClock:
@@ -217,24 +224,6 @@ class _CpuClock:
             _, _, user, system, _ = os.times()
             spent, self._others = spent + user + system - self._others, user + system
         return spent
-
-
-def _pack(task: int, sturdiness: int, answer: Answer, wall: float, cpu: float) -> bytes:
-    gradient, hessian = answer.gradient, answer.hessian
-    text = answer.note.encode()
-    record = b"" if answer.record is None else zlib.compress(json.dumps(answer.record).encode())
-    return pack_answer(
-        task,
-        sturdiness,
-        answer.energy,
-        wall,
-        cpu,
-        time.time(),
-        b"" if gradient is None else gradient.tobytes(),
-        b"" if hessian is None else hessian.tobytes(),
-        text,
-        record,
-    )
 
 
 def _redirect(scratch: str | None) -> int:

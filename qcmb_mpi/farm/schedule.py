@@ -36,8 +36,8 @@ times are measured.  Tasks to be *retried* come before them, except at seats whe
 
 A seat gets a batch of tasks worth a fraction of a second, and the next one shortly before it is
 through with the last, so it never waits for the master.  Batches shrink towards the end, so that
-all seats end together.  One task of every lane goes first, to be measured.  Of a lane that is not
-measured yet a seat gets a small piece, and nothing behind it until it has answered.
+all seats end together.  One task of every lane goes first, to be measured, or a few of very many.
+Of a lane that is not measured yet a seat gets a small piece, and nothing behind it until it has answered.
 
 What a failure costs depends on its kind:
 
@@ -107,6 +107,10 @@ class Policy:
         Seconds of work in a batch at least, as long as there is that much.
     most_tasks
         Tasks in a batch at most.
+    trial
+        Tasks at most that a lane is measured with.
+    seats
+        Seats that are expected.
     ahead
         How long before a seat is through with all it holds it gets its next batch, at least [s].
     """
@@ -116,6 +120,8 @@ class Policy:
     batch: float = 1.0
     shortest_batch: float = 0.03
     most_tasks: int = 4096
+    trial: int = 16
+    seats: int = 1
     ahead: float = 0.06
 
 
@@ -274,7 +280,8 @@ class Schedule:
         before = self.state[tasks]
         wanted = np.asarray(before != State.DONE)
         # a batch names each task once; a repeated one could only come from a broken seat
-        if len(tasks) > 1 and len(np.unique(tasks)) < len(tasks):
+        numbers = set(tasks.tolist())
+        if len(numbers) < len(tasks):
             first = np.zeros(len(tasks), dtype=bool)
             first[np.unique(tasks, return_index=True)[1]] = True
             wanted &= first
@@ -287,7 +294,7 @@ class Schedule:
         self._left -= self.model.by_block(tasks[wanted & (before != State.FAILED)])
         if (wanted & (before == State.WAITING)).any():
             self._drop_from_queue()
-        seat.held.difference_update(tasks.tolist())
+        seat.held -= numbers
         if seat.held:
             held = np.fromiter(seat.held, dtype=np.int64, count=len(seat.held))
             self._expect(seat, at + float(np.nansum(self.model.seconds(held))))
@@ -387,7 +394,7 @@ class Schedule:
         for lane in lanes:
             if len(lane) and not lane.probed and not self.model.measured[lane.block]:
                 lane.probed = True
-                return lane.take(1)
+                return lane.take(self._trial(lane))
         if not lanes or not len(lanes[0]):
             return np.empty(0, dtype=np.int64)
         lane = lanes[0]
@@ -396,6 +403,11 @@ class Schedule:
         total = np.cumsum(self.model.seconds(lane.front(self.policy.most_tasks)))
         known = bool(np.isfinite(total[0]))
         return lane.take(max(1, int(np.searchsorted(total, seconds, side="right"))) if known else 1)
+
+    def _trial(self, lane: _Lane) -> int:
+        """Tasks to measure a lane with: one, or a few where there are so many that they do not matter."""
+        seats = max(self.policy.seats, len(self._seats))
+        return min(self.policy.trial, max(1, len(lane) // (50 * seats)))
 
     def _seconds_at_front(self, lane: _Lane) -> float:
         front = lane.front(1)

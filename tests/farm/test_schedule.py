@@ -22,7 +22,7 @@ def schedule(
     mask = np.zeros(n_tasks, dtype=bool)
     mask[done or []] = True
     costs = np.ones(n_tasks, dtype=np.float32) if costs is None else np.asarray(costs, dtype=np.float32)
-    return Schedule(CostModel(costs, np.array([0])), mask, policy or Policy())
+    return Schedule(CostModel(costs, np.array([0])), mask, policy or Policy(trial=1))
 
 
 def sent(commands, seat: int | None = None) -> list[int]:
@@ -127,6 +127,12 @@ def test_the_most_expensive_task_goes_first():
 def test_before_anything_is_measured_a_seat_gets_one_task():
     s = schedule(1000)
     assert len(sent(s.handle(Joined(0), 0.0))) == 1
+
+
+def test_with_very_many_tasks_a_seat_is_measured_with_a_few():
+    s = schedule(1000, Policy(trial=16, seats=2))
+    assert len(sent(s.handle(Joined(0), 0.0))) == 10
+    assert len(sent(s.handle(Joined(1), 0.0))) == 1  # the lane is on trial already
 
 
 def warmed_up(s: Schedule, wall: float) -> list[int]:
@@ -268,7 +274,7 @@ def test_two_seats_are_busy_nearly_all_the_time(milliseconds, n_tasks):
 def test_a_thousand_seats_stay_busy_until_the_tail():
     rng = np.random.default_rng(1)
     seconds = rng.uniform(1.0, 100.0, 20_000)
-    s = Schedule(CostModel(seconds.astype(np.float32), np.array([0])), np.zeros(20_000, bool), Policy())
+    s = schedule(20_000, Policy(seats=1000), costs=seconds)
     simulation = Simulation(s, 1000, seconds)
     simulation.run()
     assert simulation.busy / (1000 * simulation.now) > 0.95

@@ -34,7 +34,7 @@ FORBIDDEN = {
 ONLY = {
     "farm.schedule": ("qcmb_mpi.engine.failures", "qcmb_mpi.farm.cost", "qcmb_mpi.farm.events"),
     "farm.launcher": ("qcmb_mpi.errors",),
-    "farm.messages": ("qcmb_mpi.engine.failures", "qcmb_mpi.expansion.plan"),
+    "farm.messages": ("qcmb_mpi.engine.base", "qcmb_mpi.engine.failures", "qcmb_mpi.expansion.plan"),
 }
 
 #: Library to the only places that may import it.

@@ -19,6 +19,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from qcmb_mpi.engine.failures import Kind
 from qcmb_mpi.errors import InputError, QcmbError
@@ -74,7 +75,7 @@ class Crew:
         self.seats: tuple[int, ...] = ()
         self._nursery, self._channel = start_nursery(environ)
         self._runners: dict[int, _Runner] = {}
-        self._leftover: list[tuple[int, Answers]] = []
+        self._unread: deque[tuple[str, Any]] = deque()  # what the nursery said while we waited for a runner
         self._timeout = float("inf")
         self._closed = False
 
@@ -206,7 +207,7 @@ class Crew:
             word, argument = nursery.receive(self._channel)
             if word == "spawned":
                 break
-            self._leftover += self._gone(*argument)
+            self._unread.append((word, argument))  # another runner's end can wait, and must
         for pipe in (work_in, answers_out, ebb_out):
             os.set_blocking(pipe, False)
         runner = _Runner(seat, work_in, answers_out, ebb_out, argument[1])
@@ -243,10 +244,10 @@ class Crew:
 
     def _hear(self) -> list[tuple[int, Answers]]:
         """What the nursery has to tell: runners that ended."""
-        found, self._leftover = self._leftover, []
-        while select.select([self._channel], [], [], 0)[0]:
+        found: list[tuple[int, Answers]] = []
+        while self._unread or select.select([self._channel], [], [], 0)[0]:
             try:
-                word, argument = nursery.receive(self._channel)
+                word, argument = self._unread.popleft() if self._unread else nursery.receive(self._channel)
             except (EOFError, ConnectionError):
                 raise QcmbError("the parent of this rank's runners has died (out of memory?)") from None
             if word == "gone":

@@ -175,6 +175,18 @@ def test_several_seats_compute_at_once(crew, tmp_path):
     assert len(collect(crew, 6)) == 6
 
 
+def test_runners_may_die_at_the_same_moment(crew, tmp_path):
+    begin(crew, setup(tmp_path, "fine"), seats=(0, 1, 2))
+    for _ in range(5):
+        for runner in list(crew._runners.values()):
+            os.kill(runner.pid, signal.SIGKILL)
+        time.sleep(0.05)  # all are dead before the first is replaced
+        crew.poll()
+        for seat in crew.seats:
+            crew.send(seat, make_work(TABLE, np.array([seat]), np.zeros(1, dtype=int)))
+        assert {task: kind for task, (kind, _, _) in collect(crew, 3).items()} == {0: 0, 1: 0, 2: 0}
+
+
 def test_an_engine_that_is_missing_is_named(crew, tmp_path):
     wrong = Setup(cluster(), (Level("(auto)", "no_such_program", "hf"),), "energy")
     crew.prepare(wrong, 10.0)

@@ -32,7 +32,11 @@ FORBIDDEN = {
 
 #: Module to all that it may import of ours.
 ONLY = {
-    "farm.schedule": ("qcmb_mpi.engine.failures", "qcmb_mpi.farm.cost", "qcmb_mpi.farm.events"),
+    "farm.schedule": (
+        "qcmb_mpi.engine.failures",
+        *(f"qcmb_mpi.farm.{name}" for name in ("cost", "events", "policy", "queue")),
+    ),
+    "farm.queue": ("qcmb_mpi.farm.cost", "qcmb_mpi.farm.policy"),
     "farm.launcher": ("qcmb_mpi.errors",),
     "farm.messages": ("qcmb_mpi.engine.base", "qcmb_mpi.engine.failures", "qcmb_mpi.expansion.plan"),
 }

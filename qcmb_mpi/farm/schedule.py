@@ -2,9 +2,10 @@
 
 Rules of this file
 ------------------
-It imports nothing but numpy, the events, the kinds of failure and the cost model.  It never looks at a clock,
-a file or a socket: time comes in with every event.  All policy of the farm is here and nowhere
-else, so the same file runs a laptop, a 64-rank job and a simulated machine of 10,000 ranks.
+It imports nothing but numpy and its pure neighbours: events, kinds of failure, policy, queue and cost
+model.  It never looks at a clock, a file or a socket: time comes in with every event.  All policy of
+the farm is in these files and nowhere else, so the same ones run a laptop, a 64-rank job and a
+simulated machine of 10,000 ranks.
 
 Theory of operation
 -------------------
@@ -30,14 +31,12 @@ and a seat too::
     busy       holds tasks                   its last answer -> idle; Lost, or silence -> gone
     gone       not believed any more         Joined, Answered -> idle or busy
 
-The queue has two parts.  *Fresh* tasks lie in one lane for each block of alike tasks, most expensive
-first; the next one comes from the lane whose first task is expected to take longest, which changes as
-times are measured.  Tasks to be *retried* come before them, except at seats where they have failed.
+What waits is in the queue (:mod:`qcmb_mpi.farm.queue`): the most expensive tasks first, and before them
+those to be tried again.
 
 A seat gets a batch of tasks worth a fraction of a second, and the next one shortly before it is
 through with the last, so it never waits for the master.  Batches shrink towards the end, so that
-all seats end together.  One task of every lane goes first, to be measured, or a few of very many.
-Of a lane that is not measured yet a seat gets a small piece, and nothing behind it until it has answered.
+all seats end together.  Behind tasks of unknown duration a seat gets nothing until it has answered.
 
 What a failure costs depends on its kind:
 
@@ -56,7 +55,7 @@ When it is asked to stop it sends nothing more, and finishes when no task is out
 from __future__ import annotations
 
 import heapq
-from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -78,6 +77,8 @@ from qcmb_mpi.farm.events import (
     StopAsked,
     Tick,
 )
+from qcmb_mpi.farm.policy import Policy
+from qcmb_mpi.farm.queue import Queue
 
 __all__ = ["Policy", "Schedule", "State"]
 
@@ -89,66 +90,6 @@ class State(IntEnum):
     OUT = 1
     DONE = 2
     FAILED = 3
-
-
-@dataclass(frozen=True)
-class Policy:
-    """The numbers that the schedule goes by.
-
-    Attributes
-    ----------
-    max_retries
-        Further tries after a first failure.
-    silence
-        Seconds without a sign of life after which a seat is not believed any more.
-    batch
-        Seconds of work in a batch at most.
-    shortest_batch
-        Seconds of work in a batch at least, as long as there is that much.
-    most_tasks
-        Tasks in a batch at most.
-    trial
-        Tasks at most that a lane is measured with.
-    seats
-        Seats that are expected.
-    ahead
-        How long before a seat is through with all it holds it gets its next batch, at least [s].
-    """
-
-    max_retries: int = 2
-    silence: float = float("inf")
-    batch: float = 1.0
-    shortest_batch: float = 0.03
-    most_tasks: int = 4096
-    trial: int = 16
-    seats: int = 1
-    ahead: float = 0.06
-
-
-class _Lane:
-    """The fresh tasks of one block, most expensive first."""
-
-    def __init__(self, block: int, tasks: NDArray[np.int64]):
-        self.block = block
-        self.probed = False
-        self._tasks = tasks
-        self._cursor = 0
-
-    def __len__(self) -> int:
-        return len(self._tasks) - self._cursor
-
-    def front(self, n: int) -> NDArray[np.int64]:
-        return self._tasks[self._cursor : self._cursor + n]
-
-    def take(self, n: int) -> NDArray[np.int64]:
-        tasks = self.front(n)
-        self._cursor += len(tasks)
-        return tasks
-
-    def sieve(self, state: NDArray[np.uint8]) -> None:
-        """Leave out what is not waiting any more."""
-        rest = self._tasks[self._cursor :]
-        self._tasks, self._cursor = rest[state[rest] == State.WAITING], 0
 
 
 @dataclass(eq=False)
@@ -186,15 +127,10 @@ class Schedule:
         self.ran_dry = 0  # how often a seat had nothing to do
         self.finished = False
         waiting = np.flatnonzero(~done)
-        self._lanes = [
-            _Lane(block, lane[np.argsort(-model.costs[lane], kind="stable")])
-            for block, lane in enumerate(np.split(waiting, np.searchsorted(waiting, model.starts[1:])))
-        ]
-        self._retries: deque[int] = deque()
+        self._queue = Queue(model, waiting, policy)
         self._tries: dict[int, int] = {}
         self._losses: dict[int, int] = {}
         self._sturdiness: dict[int, int] = {}
-        self._shunned: dict[int, set[int]] = {}  # task -> seats where it failed
         self._seats: dict[int, _Seat] = {}
         self._idle: dict[int, None] = {}  # seats holding nothing, longest idle first
         self._due: list[tuple[float, int]] = []  # when a seat will want its next batch
@@ -211,7 +147,7 @@ class Schedule:
 
     @property
     def n_waiting(self) -> int:
-        return sum(len(lane) for lane in self._lanes) + len(self._retries)
+        return len(self._queue)
 
     @property
     def next_due(self) -> float:
@@ -293,7 +229,7 @@ class Schedule:
         self._learn(seat, tasks, walls)
         self._left -= self.model.by_block(tasks[wanted & (before != State.FAILED)])
         if (wanted & (before == State.WAITING)).any():
-            self._drop_from_queue()
+            self._queue.sieve(self.state == State.WAITING)
         seat.held -= numbers
         if seat.held:
             held = np.fromiter(seat.held, dtype=np.int64, count=len(seat.held))
@@ -306,7 +242,7 @@ class Schedule:
         seat.warm = True
         if cold:
             self.model.hint(tasks[:1], walls[:1])
-            self._lanes[int(self.model.blocks(tasks[:1])[0])].probed = False
+            self._queue.probe_again(int(tasks[0]))
         if len(tasks) > cold:
             self.model.observe(tasks[cold:], walls[cold:])
 
@@ -320,12 +256,12 @@ class Schedule:
         if kind is Kind.CONVERGENCE:
             self._sturdiness[task] = self._sturdiness.get(task, 0) + 1
         else:
-            self._shunned.setdefault(task, set()).add(seat.number)
+            self._queue.shun(task, seat.number)
         if kind is Kind.INPUT or self._tries[task] > self.policy.max_retries:
             self._give_up(task)
         else:
             self.state[task] = State.WAITING
-            self._retries.append(task)
+            self._queue.retry(task)
 
     def _lose(self, seat: _Seat) -> None:
         """Requeue what a lost seat holds; being there costs a task no retry, up to a limit."""
@@ -336,12 +272,12 @@ class Schedule:
             if self.state[task] != State.OUT:
                 continue
             self._losses[task] = self._losses.get(task, 0) + 1
-            self._shunned.setdefault(task, set()).add(seat.number)
+            self._queue.shun(task, seat.number)
             if self._losses[task] >= LOST_LIMIT:
                 self._give_up(task)
             else:
                 self.state[task] = State.WAITING
-                self._retries.append(task)
+                self._queue.retry(task)
         seat.held.clear()
 
     def _give_up(self, task: int) -> None:
@@ -367,7 +303,8 @@ class Schedule:
         return commands
 
     def _serve(self, seat: _Seat, now: float) -> list[Command]:
-        tasks = self._take(seat, max(self._batch_seconds(), self._ahead() - max(0.0, seat.dry_at - now)))
+        seconds = max(self._batch_seconds(), self._ahead() - max(0.0, seat.dry_at - now))
+        tasks = self._queue.take(seat.number, seconds, self._living())
         if not len(tasks):
             return []
         self.state[tasks] = State.OUT
@@ -383,52 +320,6 @@ class Schedule:
             sturdiness[:] = [self._sturdiness.get(task, 0) for task in tasks.tolist()]
         return [Send(seat.number, tasks, sturdiness)]
 
-    def _take(self, seat: _Seat, seconds: float) -> NDArray[np.int64]:
-        """The next batch for a seat: one retried task, or fresh ones worth that many seconds."""
-        for _ in range(len(self._retries)):
-            task = self._retries.popleft()
-            if self._may_take(seat, task):
-                return np.array([task], dtype=np.int64)
-            self._retries.append(task)
-        lanes = sorted(self._lanes, key=self._seconds_at_front, reverse=True)
-        for lane in lanes:
-            if len(lane) and not lane.probed and not self.model.measured[lane.block]:
-                lane.probed = True
-                return lane.take(self._trial(lane))
-        if not lanes or not len(lanes[0]):
-            return np.empty(0, dtype=np.int64)
-        lane = lanes[0]
-        if not self.model.measured[lane.block]:
-            seconds = min(seconds, self.policy.shortest_batch)
-        total = np.cumsum(self.model.seconds(lane.front(self.policy.most_tasks)))
-        known = bool(np.isfinite(total[0]))
-        return lane.take(max(1, int(np.searchsorted(total, seconds, side="right"))) if known else 1)
-
-    def _trial(self, lane: _Lane) -> int:
-        """Tasks to measure a lane with: one, or a few where there are so many that they do not matter."""
-        seats = max(self.policy.seats, len(self._seats))
-        return min(self.policy.trial, max(1, len(lane) // (50 * seats)))
-
-    def _seconds_at_front(self, lane: _Lane) -> float:
-        front = lane.front(1)
-        if not len(front):
-            return -1.0
-        seconds = float(self.model.seconds(front)[0])
-        return seconds if np.isfinite(seconds) else float(self.model.costs[front[0]])
-
-    def _may_take(self, seat: _Seat, task: int) -> bool:
-        """Whether a retried task may go to a seat: not where it failed, if there is another."""
-        shunned = self._shunned.get(task, set())
-        if seat.number not in shunned:
-            return True
-        return all(other.gone or other.number in shunned for other in self._seats.values())
-
-    def _drop_from_queue(self) -> None:
-        """A late answer has come for a task that waits to be computed again."""
-        self._retries = deque(task for task in self._retries if self.state[task] == State.WAITING)
-        for lane in self._lanes:
-            lane.sieve(self.state)
-
     def _batch_seconds(self) -> float:
         """Seconds of work in the next batch: a quarter of an even share of what is left."""
         rest = self.model.total_seconds(self._left) or 0.0
@@ -440,6 +331,9 @@ class Schedule:
         return max(self.policy.ahead, self._batch_seconds() / 2)
 
     # ---- seats ----
+
+    def _living(self) -> Iterator[int]:
+        return (number for number, seat in self._seats.items() if not seat.gone)
 
     def _hear(self, number: int, now: float) -> _Seat:
         """A sign of life: also a seat that was given up is believed again."""

@@ -44,8 +44,7 @@ def assert_every_task_in_one_place(simulation: Simulation) -> None:
     assert counts[State.DONE] == s.n_done
     assert counts[State.FAILED] == s.n_failed
     assert counts[State.WAITING] == s.n_waiting
-    waiting = [t for lane in s._lanes for t in lane.front(len(lane)).tolist()] + list(s._retries)
-    assert sorted(waiting) == np.flatnonzero(s.state == State.WAITING).tolist()
+    assert sorted(s._queue.tasks) == np.flatnonzero(s.state == State.WAITING).tolist()
     held = Counter(t for seat in s._seats.values() for t in seat.held if s.state[t] == State.OUT)
     assert sorted(held) == np.flatnonzero(s.state == State.OUT).tolist()
     assert set(held.values()) <= {1}
@@ -53,10 +52,8 @@ def assert_every_task_in_one_place(simulation: Simulation) -> None:
     if s._stop_at is None and not s.finished:
         for number, seat in s._seats.items():
             if not seat.gone and not seat.held:
-                assert not any(len(lane) for lane in s._lanes), f"seat {number} idles beside fresh tasks"
-                assert not any(s._may_take(seat, t) for t in s._retries), (
-                    f"seat {number} idles beside a retry"
-                )
+                for task in s._queue.tasks:
+                    assert not s._queue.may_take(number, task, s._living()), f"{number} idles beside {task}"
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,0 +1,159 @@
+"""What waits to be computed, and in which order it leaves.
+
+*Fresh* tasks lie in one lane for each block of alike tasks, most expensive first; the next one comes
+from the lane whose first task is expected to take longest, which changes as times are measured.  Tasks
+to be *retried* come before them, except at seats where they have failed.  One task of every lane goes
+first, to be measured, or a few of very many; of a lane that is not measured yet a seat gets a small
+piece.
+
+Pure: it knows neither clock nor messages, and of seats only their numbers.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qcmb_mpi.farm.cost import CostModel
+from qcmb_mpi.farm.policy import Policy
+
+__all__ = ["Queue"]
+
+
+class _Lane:
+    """The fresh tasks of one block, most expensive first."""
+
+    def __init__(self, block: int, tasks: NDArray[np.int64]):
+        self.block = block
+        self.probed = False
+        self._tasks = tasks
+        self._cursor = 0
+
+    def __len__(self) -> int:
+        return len(self._tasks) - self._cursor
+
+    def front(self, n: int) -> NDArray[np.int64]:
+        return self._tasks[self._cursor : self._cursor + n]
+
+    def take(self, n: int) -> NDArray[np.int64]:
+        tasks = self.front(n)
+        self._cursor += len(tasks)
+        return tasks
+
+    def sieve(self, waiting: NDArray[np.bool_]) -> None:
+        """Leave out what is not waiting any more."""
+        rest = self._tasks[self._cursor :]
+        self._tasks, self._cursor = rest[waiting[rest]], 0
+
+
+class Queue:
+    """The waiting tasks of a schedule.
+
+    Parameters
+    ----------
+    model
+        What tasks cost.
+    waiting : (n,) int64
+        The tasks, in ascending order.
+    policy
+        The numbers to go by.
+    """
+
+    def __init__(self, model: CostModel, waiting: NDArray[np.int64], policy: Policy):
+        self._model = model
+        self._policy = policy
+        self._lanes = [
+            _Lane(block, lane[np.argsort(-model.costs[lane], kind="stable")])
+            for block, lane in enumerate(np.split(waiting, np.searchsorted(waiting, model.starts[1:])))
+        ]
+        self._n_fresh = len(waiting)
+        self._retries: deque[int] = deque()
+        self._shunned: dict[int, set[int]] = {}  # task -> seats where it failed
+
+    def __len__(self) -> int:
+        return self._n_fresh + len(self._retries)
+
+    @property
+    def tasks(self) -> list[int]:
+        """All of them, in no order that matters."""
+        return [task for lane in self._lanes for task in lane.front(len(lane)).tolist()] + [*self._retries]
+
+    def retry(self, task: int) -> None:
+        """Take back a task that has to be computed again."""
+        self._retries.append(task)
+
+    def shun(self, task: int, seat: int) -> None:
+        """A task has failed at a seat: if it comes back, it had better go elsewhere."""
+        self._shunned.setdefault(task, set()).add(seat)
+
+    def probe_again(self, task: int) -> None:
+        """The measurement of a task's lane counts for little."""
+        self._lanes[int(self._model.blocks(np.array([task]))[0])].probed = False
+
+    def sieve(self, waiting: NDArray[np.bool_]) -> None:
+        """Leave out tasks that are not ``waiting``, shape (n_tasks,): an answer has come after all."""
+        self._retries = deque(task for task in self._retries if waiting[task])
+        for lane in self._lanes:
+            lane.sieve(waiting)
+        self._n_fresh = sum(len(lane) for lane in self._lanes)
+
+    def may_take(self, seat: int, task: int, living: Iterable[int]) -> bool:
+        """Whether a retried task may go to a seat: not where it failed, if there is another."""
+        shunned = self._shunned.get(task, set())
+        return seat not in shunned or all(other in shunned for other in living)
+
+    def take(self, seat: int, seconds: float, living: Iterable[int]) -> NDArray[np.int64]:
+        """The next batch for a seat: one retried task, or fresh ones worth that many seconds.
+
+        Parameters
+        ----------
+        seat
+            Who asks.
+        seconds
+            Work that is wanted.
+        living
+            All seats that could compute.
+
+        Returns
+        -------
+        (n,) int64
+            Empty if there is nothing for this seat.
+        """
+        if self._retries:
+            others = list(living)
+            for _ in range(len(self._retries)):
+                task = self._retries.popleft()
+                if self.may_take(seat, task, others):
+                    return np.array([task], dtype=np.int64)
+                self._retries.append(task)
+        tasks = self._fresh(seconds)
+        self._n_fresh -= len(tasks)
+        return tasks
+
+    def _fresh(self, seconds: float) -> NDArray[np.int64]:
+        lanes = sorted((lane for lane in self._lanes if len(lane)), key=self._seconds_at_front, reverse=True)
+        if not lanes:
+            return np.empty(0, dtype=np.int64)
+        measured = self._model.measured
+        for lane in lanes:
+            if not lane.probed and not measured[lane.block]:
+                lane.probed = True
+                return lane.take(self._trial(lane))
+        lane = lanes[0]
+        if not measured[lane.block]:
+            seconds = min(seconds, self._policy.shortest_batch)
+        total = np.cumsum(self._model.seconds(lane.front(self._policy.most_tasks)))
+        known = bool(np.isfinite(total[0]))
+        return lane.take(max(1, int(np.searchsorted(total, seconds, side="right"))) if known else 1)
+
+    def _trial(self, lane: _Lane) -> int:
+        """Tasks to measure a lane with: one, or a few where there are so many that they do not matter."""
+        return min(self._policy.trial, max(1, len(lane) // (50 * self._policy.seats)))
+
+    def _seconds_at_front(self, lane: _Lane) -> float:
+        front = lane.front(1)
+        seconds = float(self._model.seconds(front)[0])
+        return seconds if np.isfinite(seconds) else float(self._model.costs[front[0]])

@@ -18,7 +18,7 @@ import numpy as np
 from qcmb_mpi.farm.schedule import Schedule, State
 from qcmb_mpi.store.status import status_path, write_status
 
-__all__ = ["MOST_FAILED", "Pulse"]
+__all__ = ["Pulse"]
 
 EVERY = 2.0  # s between two signs
 MOST_FAILED = 1000  # failed tasks that are named in it

@@ -167,6 +167,12 @@ def test_tasks_that_failed_for_good_are_named(program: Program) -> None:
 # ---- what a file may be instead ----
 
 
+def test_an_input_file_leads_to_its_checkpoint(program: Program, finished: Path) -> None:
+    refused = program.run("status", "input.json")
+    assert refused.code == 2
+    assert f"Did you mean {finished.name}?" in refused.err
+
+
 def make_other(path: Path) -> None:
     with h5py.File(path, "w") as file:
         file["x"] = 1.0
@@ -248,6 +254,8 @@ WRITER = {"host": "node1", "pid": 7, "job": None, "started": "2026-01-01 00:00:0
         (Signs(WRITER, True, None, 1.0, False), False, "running"),
         (Signs(WRITER, None, None, 1.0, False), False, "running"),
         (Signs(WRITER, None, None, QUIET + 1, False), False, "silent"),
+        (Signs(WRITER, True, {"state": "running"}, QUIET + 1, False), False, "silent"),
+        (Signs(WRITER, True, {"state": "assembling"}, QUIET + 1, False), True, "running"),
         (Signs({}, None, None, QUIET + 1, False), False, "silent"),
         (Signs(WRITER, False, None, 1.0, False), True, "killed"),
         (Signs(None, None, {"state": "running"}, 1.0, False), False, "killed"),

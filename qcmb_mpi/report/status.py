@@ -7,7 +7,7 @@ arithmetic, as far as they are complete.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
@@ -153,18 +153,15 @@ def gather(
     done[tasks] = True
     energies = np.full(table.n_tasks, np.nan)
     energies[tasks] = rows["energy"][places]
-    mine = rows[np.unique(places)] if len(places) < len(rows) else rows
+    needed = np.zeros(len(rows), dtype=bool)
+    needed[places] = True
+    mine = rows if needed.all() else rows[needed]
     n_done = len(tasks)
     state = state_of(signs, n_done == table.n_tasks)
     names = [level.name for level in problem.levels]
     told = signs.status or {}
     until = float(told.get("time", now)) if state == "running" else None
     progress = pace(mine, until)
-    foreign = len(rows) - len(mine)
-    more = tuple(
-        f"{foreign} further rows belong to tasks that this input does not need" for _ in "1" if foreign
-    )
-    more += tuple(f"{file} holds finished tasks that the next run takes in" for file in signs.rescued)
     return Status(
         checkpoint=checkpoint,
         state=state,
@@ -184,7 +181,7 @@ def gather(
         sums=_sums(problem, table, done, energies),
         slowest=_slowest(table, rows, tasks, places, names),
         busy=busy(mine, until),
-        notes=(*notes, *more),
+        notes=(*notes, *_notes(signs, len(rows) - len(mine))),
     )
 
 
@@ -197,17 +194,26 @@ def state_of(signs: Signs, complete: bool) -> str:
         ``running``; ``silent`` (a writer is named, but has given no sign for long: killed, or cut off);
         ``killed``; ``finished``; ``failed`` (ended, with tasks that failed for good); ``stopped``.
     """
+    said = (signs.status or {}).get("state")
     if signs.writer is not None:
         if signs.alive is False:
             return "killed"
-        return "running" if signs.age < QUIET else "silent"
-    said = (signs.status or {}).get("state")
+        # reading a large checkpoint and summing up give no signs
+        quietly = signs.alive and said in ("starting", "assembling")
+        return "running" if quietly or signs.age < QUIET else "silent"
     if complete and signs.closed:
         return "finished"
     if said == "failed":
         return "failed"
     # what could not write any more gave up its lock, but could not close the file
     return "stopped" if signs.closed or said == "stopped" or signs.rescued else "killed"
+
+
+def _notes(signs: Signs, foreign: int) -> Iterator[str]:
+    if foreign:
+        yield f"{foreign:,} further rows are not needed by the input that the checkpoint was last used for"
+    for file in signs.rescued:
+        yield f"{file} holds finished tasks that the next run takes in"
 
 
 def _job(problem: Problem) -> dict[str, Any]:

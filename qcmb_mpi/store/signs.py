@@ -67,7 +67,7 @@ def signs_of(path: Path, now: float) -> Signs:
     if writer and status and any(writer.get(name) != status.get(name) for name in ("host", "pid")):
         status = None
     times = [_modified(file) for file in (path, lock_path(path), *([status_path(path)] if status else []))]
-    return Signs(
+    signs = Signs(
         writer=writer,
         alive=alive,
         status=status,
@@ -75,6 +75,8 @@ def signs_of(path: Path, now: float) -> Signs:
         closed=block is not None and block.flags == 0,
         rescued=tuple(file for file in rescue_paths(path, None) if file.exists()),
     )
+    # a job that began or ended meanwhile: what was seen before and after does not fit together
+    return signs if _writer(lock_path(path)) == writer else signs_of(path, now)
 
 
 def _writer(lock: Path) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import pytest
 from clusters import GFN2, many_body, waters
-from program import Job, Program
+from program import Job, Mpi, Program
 from toy import Toy
 
 from qcmb_mpi.archiving import job_keys
@@ -43,25 +43,32 @@ def contents(folder: Path) -> dict[str, tuple[int, bytes]]:
 
 def rows_in(path: Path) -> int:
     """Rows of a file that may not be there yet."""
-    if not path.exists():
+    try:
+        with h5py.File(path, "r", swmr=True, locking=False) as file:
+            return len(file["results"])
+    except OSError:  # or is just being made
         return 0
-    with h5py.File(path, "r", swmr=True, locking=False) as file:
-        return len(file["results"])
 
 
-def begun(program: Program, toy: Toy, n_done: int, *flags: str) -> Job:
+def begun(program: Program, toy: Toy, n_done: int, ranks: int | None = None) -> Job:
     """A job that has computed and saved some tasks."""
     checkpoint = program.folder / "input.checkpoint.h5"
-    job = program.start("input.json", *flags, **toy.variables)
+    job = program.start("input.json", ranks=ranks, **toy.variables)
     job.wait_until(lambda: rows_in(checkpoint) >= n_done)
     return job
 
 
-def test_a_job_is_seen_running_killed_gone_on_with_and_finished(program: Program) -> None:
+@pytest.mark.parametrize(
+    "ranks",
+    [pytest.param(None, id="local"), pytest.param(2, id="two ranks", marks=pytest.mark.mpi)],
+)
+def test_a_job_is_seen_running_killed_gone_on_with_and_finished(
+    program: Program, mpi: Mpi, ranks: int | None
+) -> None:
     toy = Toy(program, N_ATOMS)
     toy.write_input(n_workers=2)
     toy.takes(PACE)
-    job = begun(program, toy, 3)
+    job = begun(program, toy, 3, ranks)
     running = look(program)
     assert running["state"] == "running"
     assert not running["finished"]

@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 import qcmb_mpi
 from qcmb_mpi.config import ExecutorConfig
 from qcmb_mpi.errors import Stopped
@@ -20,9 +23,9 @@ from qcmb_mpi.inputs import Loaded
 from qcmb_mpi.problem import Problem
 from qcmb_mpi.store.archive import Archive, Store
 from qcmb_mpi.store.memory import Memory
-from qcmb_mpi.store.task_keys import make_keys
+from qcmb_mpi.store.task_keys import Keys, make_keys
 
-__all__ = ["open_archive"]
+__all__ = ["job_keys", "open_archive"]
 
 log = logging.getLogger("qcmb_mpi")
 
@@ -46,17 +49,7 @@ def open_archive(
         It could not be written any more while the archive was open.
     """
     problem, cluster = loaded.problem, loaded.problem.cluster
-    keys, canonical = make_keys(
-        table,
-        symbols=cluster.symbols,
-        geometry=cluster.geometry,
-        offsets=cluster.offsets,
-        charges=cluster.charges,
-        multiplicities=cluster.multiplicities,
-        embedding=cluster.embedding,
-        levels=[(level.program, level.method, level.basis, level.keywords) for level in problem.levels],
-        driver=problem.driver,
-    )
+    keys, canonical = job_keys(problem, table)
     from qcmb_mpi.store.checkpoint import Checkpoint, WriteFailed
 
     store: Store
@@ -83,6 +76,22 @@ def open_archive(
     finally:
         with contextlib.suppress(WriteFailed):
             store.close()
+
+
+def job_keys(problem: Problem, table: TaskTable) -> tuple[Keys, NDArray[np.int64]]:
+    """Keys of a problem's tasks, and the place of each fragment in canonical order."""
+    cluster = problem.cluster
+    return make_keys(
+        table,
+        symbols=cluster.symbols,
+        geometry=cluster.geometry,
+        offsets=cluster.offsets,
+        charges=cluster.charges,
+        multiplicities=cluster.multiplicities,
+        embedding=cluster.embedding,
+        levels=[(level.program, level.method, level.basis, level.keywords) for level in problem.levels],
+        driver=problem.driver,
+    )
 
 
 def _fingerprint(problem: Problem) -> dict[str, str]:

@@ -13,7 +13,7 @@ from qcmb_mpi.errors import ExitCode, QcmbError
 
 __all__ = ["main"]
 
-COMMANDS = ("run", "plan", "validate", "check")
+COMMANDS = ("run", "plan", "validate", "status", "check")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -92,6 +92,19 @@ def _parser() -> argparse.ArgumentParser:
     validate.add_argument("--plugin", action="append", dest="plugins", metavar="MODULE")
     validate.set_defaults(call=_validate)
 
+    status = commands.add_parser("status", help="how far a job is", allow_abbrev=False)
+    status.add_argument("checkpoint", metavar="CHECKPOINT", help="its checkpoint, being written or not")
+    status.add_argument("--json", action="store_true", help="machine-readable")
+    status.add_argument(
+        "--watch",
+        type=_interval,
+        nargs="?",
+        const=5.0,
+        metavar="SECONDS",
+        help="look again and again until the job ends (default: every 5 s)",
+    )
+    status.set_defaults(call=_status)
+
     check = commands.add_parser("check", help="whether this job is set up well", allow_abbrev=False)
     check.add_argument("folder", metavar="FOLDER", nargs="?", default=".", help="where the job will write")
     check.add_argument("--json", action="store_true", help="machine-readable")
@@ -144,6 +157,28 @@ def _validate(options: argparse.Namespace) -> int:
     from qcmb_mpi.commands import validate
 
     return validate(options)
+
+
+def _interval(text: str) -> float:
+    """Seconds between two looks."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.1 <= seconds <= 86400.0:
+        raise argparse.ArgumentTypeError(f"expected seconds from 0.1 to 86400, not {text!r}")
+    return seconds
+
+
+def _status(options: argparse.Namespace) -> int:
+    try:
+        from qcmb_mpi.commands import status
+
+        return status(options)
+    except KeyboardInterrupt:
+        if options.watch is None:
+            raise
+        return ExitCode.FINISHED  # the way to leave a watch, also while it begins
 
 
 def _check(options: argparse.Namespace) -> int:

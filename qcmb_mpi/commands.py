@@ -19,7 +19,7 @@ from qcmb_mpi.job import Options, Start, examine, start
 from qcmb_mpi.job import run as run_job
 from qcmb_mpi.report.summary import plan_as_dict, plan_text, result_text
 
-__all__ = ["check", "plan", "run", "validate"]
+__all__ = ["check", "plan", "run", "status", "validate"]
 
 
 def run(begin: Start, options: argparse.Namespace, flags: Mapping[str, Any]) -> int:
@@ -84,6 +84,20 @@ def validate(options: argparse.Namespace) -> int:
         _warn(loaded)
         programs = ", ".join(f"{name} {version}" for name, version in sorted(set(description.versions)))
         print(f"{options.input}: right ({programs})")
+    return ExitCode.FINISHED
+
+
+def status(options: argparse.Namespace) -> int:
+    """Say how far the job of a checkpoint is, once or until it ends."""
+    from qcmb_mpi.report.status_text import status_text
+    from qcmb_mpi.watching import Watch, show
+
+    watch = Watch(options.checkpoint)
+    if options.watch is None:
+        now = watch.look()
+        print(json.dumps(now.as_dict(), indent=1) if options.json else status_text(now))
+        return ExitCode.FINISHED
+    show(watch.again(options.watch), options.json, sys.stdout)
     return ExitCode.FINISHED
 
 

@@ -37,6 +37,7 @@ from qcmb_mpi.inputs import Loaded
 from qcmb_mpi.inputs.fields import in_source
 from qcmb_mpi.outcome import EnergySoFar, assemble, expected_error, partial_result, result
 from qcmb_mpi.problem import Problem
+from qcmb_mpi.pulse import Pulse
 from qcmb_mpi.recorder import Recorder
 from qcmb_mpi.report.progress import Progress, make_progress
 from qcmb_mpi.stopping import StopRequest
@@ -227,17 +228,20 @@ def _lead(begin: Start, load: Callable[[], tuple[Loaded, ExecutorConfig, Options
         open_archive(loaded, table, options.checkpoint, options.overwrite, config, description) as archive,
     ):
         hosts = dict(enumerate(world.hosts)) if world else dict.fromkeys(seats, socket.gethostname())
+        pulse = Pulse(options.checkpoint, len(hosts))
         reused = archive.load()
         progress = make_progress(options.progress, table.n_tasks, sys.stderr)
         try:
             if reused and options.progress != "none":
                 progress.message(f"{reused} of {table.n_tasks} tasks are in the checkpoint already")
-            master, schedule = _farm(begin, config, table, archive, description, progress, hosts, stop)
+            master, schedule = _farm(begin, config, table, archive, description, progress, hosts, stop, pulse)
         finally:
             progress.close()
         if schedule.n_done < table.n_tasks:
             archive.store.save(sync=True)
-            raise _unfinished(problem, table, archive, schedule, master, stop)
+            pulse.ended(schedule, stop.reason)
+            raise _unfinished(problem, table, archive, schedule, master, stop, options.checkpoint)
+        pulse.say("assembling")
         outcome = assemble(problem, table, archive)
         statistics = _statistics(
             begin,
@@ -249,7 +253,9 @@ def _lead(begin: Start, load: Callable[[], tuple[Loaded, ExecutorConfig, Options
             archive,
             expected_error(problem, table, outcome, description.energy_errors),
         )
-        return result(problem, table, archive, outcome, statistics)
+        answer = result(problem, table, archive, outcome, statistics)
+        pulse.finished()
+        return answer
 
 
 def examine(begin: Start, loaded: Loaded, config: ExecutorConfig) -> Description:
@@ -330,6 +336,7 @@ def _farm(
     progress: Progress,
     hosts: dict[int, str],
     stop: StopRequest,
+    pulse: Pulse,
 ) -> tuple[Master, Schedule]:
     """Compute what the archive lacks."""
     levels = np.array([block.level for block in table.blocks], dtype=np.int64)
@@ -338,7 +345,9 @@ def _farm(
     seats = len(begin.crew.seats) + (begin.world.size - 1 if begin.world else 0)
     policy = Policy(max_retries=config.max_retries, silence=silence, seats=seats)
     schedule = Schedule(model, archive.done, policy)
-    recorder = Recorder(archive, progress, hosts, config.checkpoint_interval, EnergySoFar(table, archive))
+    recorder = Recorder(
+        archive, progress, hosts, config.checkpoint_interval, EnergySoFar(table, archive), pulse
+    )
     master = Master(table, schedule, begin.crew, begin.world, recorder, stop.take, stop.alarms)
     if schedule.n_done < table.n_tasks:
         master.run()
@@ -354,6 +363,7 @@ def _unfinished(
     schedule: Schedule,
     master: Master,
     stop: StopRequest,
+    checkpoint: Path | None,
 ) -> QcmbError:
     """The error that tells what is missing and what is there."""
     complete = partial_result(problem, table, archive, assemble(problem, table, archive))
@@ -367,10 +377,11 @@ def _unfinished(
         )
         for task in np.flatnonzero(schedule.state == State.FAILED).tolist()
     ]
+    look = f"\n`python -m qcmb_mpi status {checkpoint}` shows what is there." if checkpoint else ""
     if schedule.n_done + schedule.n_failed < table.n_tasks:
         return Stopped(
             f"stopped early ({stop.reason}) with {schedule.n_done} of {table.n_tasks} tasks done and saved; "
-            "the same command goes on from here",
+            f"the same command goes on from here{look}",
             schedule.n_done,
             table.n_tasks,
             complete,
@@ -379,7 +390,7 @@ def _unfinished(
     more = f"\n  and {len(failures) - 20} more" if len(failures) > 20 else ""
     return TasksFailed(
         f"{len(failures)} of {table.n_tasks} tasks failed for good; all others are computed and saved. "
-        f"The same command tries them afresh.\n{listed}{more}",
+        f"The same command tries them afresh.\n{listed}{more}{look}",
         failures,
         complete,
     )

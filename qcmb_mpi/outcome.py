@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import qcmb_mpi
 from qcmb_mpi.expansion.assemble import Assembly, error_growth, hessian_elements, ready
-from qcmb_mpi.expansion.exact import rounded
+from qcmb_mpi.expansion.exact import Exact, rounded
 from qcmb_mpi.expansion.plan import TaskTable
 from qcmb_mpi.expansion.properties import Sums, partial
 from qcmb_mpi.expansion.result import build
@@ -24,7 +24,16 @@ from qcmb_mpi.expansion.weights import Weights, combine, through
 from qcmb_mpi.problem import Problem
 from qcmb_mpi.store.archive import Archive
 
-__all__ = ["MOST_CLUSTERS", "EnergySoFar", "Outcome", "assemble", "complete", "partial_result", "result"]
+__all__ = [
+    "MOST_CLUSTERS",
+    "EnergySoFar",
+    "Outcome",
+    "assemble",
+    "complete",
+    "energy_sums",
+    "partial_result",
+    "result",
+]
 
 MOST_CLUSTERS = 100_000  # tasks above which the result leaves out the properties of each
 MOST_BYTES = 256 * 1024**2  # bytes of padded derivatives above which it does
@@ -50,14 +59,24 @@ class Outcome:
 def assemble(problem: Problem, table: TaskTable, archive: Archive) -> Outcome:
     """Sum up all answers that are there."""
     weights = through(table)
-    energy = Assembly(table, weights)
-    for block in table.blocks:
-        tasks = block.start + np.flatnonzero(archive.done[block.tasks])
-        energy.add(tasks, archive.energies[tasks])
-    sums: dict[str, Any] = {"energy": energy.exact()}
+    sums: dict[str, Any] = {"energy": energy_sums(table, weights, archive.done, archive.energies)}
     if problem.driver != "energy":
         sums |= _derivatives(problem, table, archive, weights)
     return Outcome(sums, weights)
+
+
+def energy_sums(
+    table: TaskTable,
+    weights: Mapping[str, Mapping[int, Weights]],
+    done: NDArray[np.bool_],
+    energies: NDArray[np.float64],
+) -> dict[str, dict[int, Exact]]:
+    """The energies of all tasks that are done, ``(n_tasks,)`` in Eh, summed up with some weights."""
+    assembly = Assembly(table, weights)
+    for block in table.blocks:
+        tasks = block.start + np.flatnonzero(done[block.tasks])
+        assembly.add(tasks, energies[tasks])
+    return assembly.exact()
 
 
 class EnergySoFar:
@@ -79,11 +98,9 @@ class EnergySoFar:
             if not ready(self._table, terms, self._archive.done):
                 break
             del self._sums[n]
-            assembly = Assembly(self._table, {self._treatment: {n: terms}})
-            for block in self._table.blocks:
-                tasks = block.start + np.flatnonzero(self._archive.done[block.tasks])
-                assembly.add(tasks, self._archive.energies[tasks])
-            energy = float(rounded(assembly.exact()[self._treatment][n])[0])
+            wanted = {self._treatment: {n: terms}}
+            sums = energy_sums(self._table, wanted, self._archive.done, self._archive.energies)
+            energy = float(rounded(sums[self._treatment][n])[0])
             self._best = energy, f"{self._treatment} through {n}-body"
         return self._best
 

@@ -6,7 +6,8 @@ Nothing here reads files, knows a file format or computes.  Atoms are ordered fr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from qcmb_mpi.expansion.plan import Expansion
 
-__all__ = ["Cluster", "Driver", "Level", "Problem"]
+__all__ = ["Cluster", "Driver", "Level", "Problem", "formula"]
 
 Driver = Literal["energy", "gradient", "hessian"]
 
@@ -116,3 +117,8 @@ class Problem:
     expansion: Expansion
     model: Any
     keep_records: bool = False
+
+
+def formula(symbols: Sequence[str]) -> str:
+    """Formula in the order in which the elements appear, such as ``OH2``."""
+    return "".join(f"{element}{count if count > 1 else ''}" for element, count in Counter(symbols).items())

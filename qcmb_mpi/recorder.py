@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from qcmb_mpi.engine.failures import Kind
 from qcmb_mpi.farm.messages import Answers
 from qcmb_mpi.farm.schedule import Schedule
+from qcmb_mpi.pulse import Pulse
 from qcmb_mpi.report.progress import Progress
 from qcmb_mpi.store.archive import Archive, Results
 
@@ -40,6 +41,8 @@ class Recorder:
         Finished tasks after which a save is due.
     energy_so_far
         Called now and then: the best total there is, and what it is.
+    pulse
+        Tells those who watch from outside.
     """
 
     def __init__(
@@ -49,12 +52,14 @@ class Recorder:
         hosts: dict[int, str],
         interval: int,
         energy_so_far: Callable[[], tuple[float | None, str]],
+        pulse: Pulse,
     ):
         self._archive = archive
         self._progress = progress
         self._hosts = hosts
         self._interval = interval
         self._energy_so_far = energy_so_far
+        self._pulse = pulse
         self._saved = self._synced = time.monotonic()
         self._shown = -float("inf")
         self._unsaved = 0
@@ -120,6 +125,7 @@ class Recorder:
             self._saved, self._unsaved = now, 0
             if sync:
                 self._synced = now
+        self._pulse.beat(schedule, now)
         if now - self._shown >= SHOW_EVERY:
             self._shown = now
             energy, label = self._energy_so_far()

@@ -24,7 +24,9 @@ FORBIDDEN = {
     "store": ("farm", "engine", "inputs", "report", "job", "computer", "commands", "cli", "problem"),
     "report": ("job", "computer", "commands", "cli", "inputs"),
     "farm": ("inputs", "store", "report", "job", "computer", "commands", "cli"),
-    "job": ("computer", "commands", "cli"),
+    "job": ("computer", "commands", "cli", "watching"),
+    "pulse": ("inputs", "engine", "report", "job", "computer", "commands", "cli", "watching"),
+    "watching": ("engine", "farm", "job", "computer", "commands", "cli"),
     "problem": ("inputs", "engine", "farm", "store", "report", "job", "cli"),
     "config": ("inputs", "engine", "farm", "store", "report", "expansion", "problem", "job", "cli"),
     "errors": ("inputs", "engine", "farm", "store", "report", "expansion", "problem", "config", "job", "cli"),
@@ -163,6 +165,11 @@ def test_the_package_and_its_command_line_import_nothing_heavy(module: str) -> N
 
 def test_a_rank_imports_no_engine_and_without_a_launcher_no_mpi() -> None:
     statement = "import qcmb_mpi.job, qcmb_mpi.commands, qcmb_mpi.computer"
+    assert not loaded_by(statement, "mpi4py", "pyscf", "tblite", "qcengine")
+
+
+def test_looking_at_a_job_imports_no_engine_and_no_mpi() -> None:
+    statement = "import qcmb_mpi.commands, qcmb_mpi.watching, qcmb_mpi.report.status_text"
     assert not loaded_by(statement, "mpi4py", "pyscf", "tblite", "qcengine")
 
 

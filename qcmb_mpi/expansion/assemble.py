@@ -8,7 +8,7 @@ of ranks, and answers may be added as they come.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import sqrt
 
 import numpy as np
@@ -18,7 +18,7 @@ from qcmb_mpi.expansion.exact import Accumulator, Exact, zeros
 from qcmb_mpi.expansion.plan import Block, TaskTable
 from qcmb_mpi.expansion.weights import Weights
 
-__all__ = ["Assembly", "coordinates", "error_growth", "hessian_elements", "ready"]
+__all__ = ["Assembly", "coordinates", "error_growth", "hessian_elements", "missing", "ready"]
 
 
 class Assembly:
@@ -136,14 +136,22 @@ def hessian_elements(addresses: NDArray[np.int64], n_coordinates: int) -> NDArra
 
 def ready(table: TaskTable, terms: Weights, done: NDArray[np.bool_]) -> bool:
     """Whether every task with a weight in ``terms`` is done."""
+    return not any(_missing(table, terms, done))
+
+
+def missing(table: TaskTable, terms: Weights, done: NDArray[np.bool_]) -> int:
+    """How many tasks with a weight in ``terms`` are not done."""
+    return sum(_missing(table, terms, done))
+
+
+def _missing(table: TaskTable, terms: Weights, done: NDArray[np.bool_]) -> Iterator[int]:
+    """The same for each block."""
     for number, weight in terms.items():
         block: Block = table.blocks[number]
         finished = done[block.tasks]
         if isinstance(weight, np.ndarray):
             finished = finished | (weight == 0)
-        if not finished.all():
-            return False
-    return True
+        yield block.size - int(np.count_nonzero(finished))
 
 
 def error_growth(table: TaskTable, terms: Weights) -> float:

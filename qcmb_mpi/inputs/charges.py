@@ -6,7 +6,6 @@ Nothing is shared out: where the fragments do not add up to the molecule, the us
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -15,8 +14,9 @@ from numpy.typing import NDArray
 
 from qcmb_mpi.errors import InputError
 from qcmb_mpi.inputs.fields import Names, listed, whole_number
+from qcmb_mpi.problem import formula
 
-__all__ = ["complete_charges", "formula"]
+__all__ = ["complete_charges"]
 
 #: Fragments listed one by one in an error.
 LISTED = 12
@@ -151,8 +151,3 @@ def _check_total(
 def _enumerated(items: Iterable[str]) -> str:
     items = list(items)
     return ", ".join(items[:LISTED]) + (f", ... {len(items) - LISTED} more" if len(items) > LISTED else "")
-
-
-def formula(symbols: Sequence[str]) -> str:
-    """Formula in the order in which the elements appear, such as ``OH2``."""
-    return "".join(f"{element}{count if count > 1 else ''}" for element, count in Counter(symbols).items())

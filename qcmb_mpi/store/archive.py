@@ -129,16 +129,9 @@ class Archive:
     def load(self) -> int:
         """Take over what the store holds already; returns how many tasks that answers."""
         rows = self.store.rows()
-        if not len(rows):
-            return 0
-        rows = rows[np.argsort(split_keys(rows["key"])[:, 0], kind="stable")]
-        words = split_keys(rows["key"])
-        for block in self._table.blocks:
-            wanted = self._keys.of_block(block)
-            # keys are hashes: the low word finds the row, both words decide
-            place = np.minimum(np.searchsorted(words[:, 0], wanted[:, 0]), len(rows) - 1)
-            found = np.flatnonzero((words[place] == wanted).all(axis=1))
-            self._take(block.start + found, rows[place[found]])
+        tasks, places = self._keys.find(split_keys(rows["key"]))
+        if len(tasks):
+            self._take(tasks, rows[places])
         return int(self.done.sum())
 
     def append(self, results: Results, seat: int, host: str) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 
 from qcmb_mpi.errors import StoreError
 
-__all__ = ["LockLost", "WriterLock"]
+__all__ = ["LockLost", "WriterLock", "lock_path"]
 
 STALE_AFTER = 60.0
 BEAT_EVERY = 10.0
@@ -33,6 +33,11 @@ _JOB_VARIABLES = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID", "COBALT_JO
 
 class LockLost(OSError):
     """Another process took over a lock that we failed to renew in time."""
+
+
+def lock_path(path: str | os.PathLike[str]) -> Path:
+    """Name of the lock file of a checkpoint."""
+    return Path(f"{os.fspath(path)}.lock")
 
 
 def _flock(fd: int) -> None:
@@ -63,7 +68,7 @@ class WriterLock:
     """
 
     def __init__(self, path: Path):
-        self.path = Path(f"{path}.lock")
+        self.path = lock_path(path)
         self._checkpoint = path
         self._token = secrets.token_hex(8)
         self._fd = -1

@@ -99,8 +99,14 @@ def read(path: str | os.PathLike[str]) -> Snapshot:
         There is no such file, it is not a checkpoint, or it is damaged.
     """
     path = Path(path)
+    if path.is_dir():
+        raise StoreError(f"{path}: this is a folder; expected the name of a checkpoint in it.")
     if not path.is_file():
-        raise StoreError(f"{path}: there is no such checkpoint.")
+        raise StoreError(
+            f"{path}: there is no such checkpoint. A job makes it as soon as it begins to compute."
+        )
+    if not path.stat().st_size:
+        raise StoreError(f"{path}: is empty (0 bytes); a run begins it anew.")
     last = ""
     for _ in range(_TRIES):
         finding = examine(path)

@@ -54,6 +54,33 @@ class Keys:
         """Keys of all tasks of a block, shape (block.size, 2)."""
         return self._block(block, slice(None))
 
+    def find(self, keys: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The tasks that some keys belong to.
+
+        Parameters
+        ----------
+        keys : (n, 2) uint64
+            Of equal ones the first counts.
+
+        Returns
+        -------
+        tasks, places : (m,) int64
+            Task numbers, ascending, and where the key of each is in ``keys``.  Two levels that say the
+            same have tasks with the same key.
+        """
+        tasks, places = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
+        order = np.argsort(keys[:, 0], kind="stable")
+        known = keys[order]
+        lows = np.ascontiguousarray(known[:, 0])
+        for block in self._table.blocks if len(keys) else ():
+            wanted = self.of_block(block)
+            # keys are hashes: the low word finds the place, both words decide
+            place = np.minimum(np.searchsorted(lows, wanted[:, 0]), len(known) - 1)
+            found = np.flatnonzero((known[place] == wanted).all(axis=1))
+            tasks.append(block.start + found)
+            places.append(order[place[found]])
+        return np.concatenate(tasks), np.concatenate(places)
+
     def _block(self, block: Block, rows: NDArray[np.int64] | slice) -> NDArray[np.uint64]:
         real = block.real(rows)
         level = self._levels[block.level]

@@ -1,0 +1,139 @@
+"""Looks at a job from outside: from the path of a checkpoint to its status, once or again and again.
+
+Reads; never writes, never takes the lock, starts nothing of the engines.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from qcmb_mpi.archiving import job_keys
+from qcmb_mpi.errors import InputError, StoreError
+from qcmb_mpi.expansion.plan import TaskTable, plan
+from qcmb_mpi.inputs.load import from_model
+from qcmb_mpi.problem import Problem
+from qcmb_mpi.report.progress import is_terminal
+from qcmb_mpi.report.status import Status, gather
+from qcmb_mpi.report.status_text import status_text
+from qcmb_mpi.store.signs import signs_of
+from qcmb_mpi.store.snapshot import Snapshot, read
+from qcmb_mpi.store.task_keys import Keys
+
+__all__ = ["Watch", "show"]
+
+SHARE = 0.2  # of the time that looking may take
+
+
+class Watch:
+    """A checkpoint that is looked at, perhaps more than once.
+
+    Parameters
+    ----------
+    path
+        As the user gave it.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self._given = Path(path)
+        self._path = Path(os.path.realpath(path))  # lock and signs lie beside the file itself
+        self._input = ""
+        self._planned: tuple[Problem, TaskTable, Keys] | None = None
+
+    def look(self) -> Status:
+        """The status at this moment.
+
+        Raises
+        ------
+        StoreError
+            There is no such file, or it cannot be read as a checkpoint.
+        """
+        try:
+            # signs first: a job that ends meanwhile is shown running once more, never as killed
+            signs = signs_of(self._path, time.time()) if self._path.is_file() else None
+            snapshot = self._read()
+            signs = signs or signs_of(self._path, time.time())
+        except OSError as error:
+            raise StoreError(f"{self._given}: cannot be read ({error.strerror}).") from None
+        problem, table, keys = self._plan(snapshot)
+        return gather(
+            problem,
+            table,
+            keys,
+            snapshot.rows,
+            snapshot.failures,
+            signs,
+            checkpoint=str(self._given),
+            created=snapshot.created,
+            now=time.time(),
+            notes=tuple(snapshot.warnings),
+        )
+
+    def _read(self) -> Snapshot:
+        try:
+            return read(self._given)
+        except StoreError as error:
+            beside = self._given.with_name(f"{self._given.stem}.checkpoint.h5")  # of an input file's job
+            hint = f" Did you mean {beside}?" if beside.is_file() else ""
+            raise StoreError(f"{error}{hint}") from None
+
+    def _plan(self, snapshot: Snapshot) -> tuple[Problem, TaskTable, Keys]:
+        if self._planned is None or snapshot.input_text != self._input:
+            try:
+                problem = from_model(json.loads(snapshot.input_text)).problem
+            except (InputError, ValueError) as error:
+                raise StoreError(
+                    f"{self._given}: the input kept in this checkpoint cannot be read here ({error})."
+                ) from None
+            table = plan(problem.expansion)
+            self._input = snapshot.input_text
+            self._planned = problem, table, job_keys(problem, table)[0]
+        return self._planned
+
+    def again(self, seconds: float) -> Iterator[Status]:
+        """A status every ``seconds`` until the job has ended, the last one included.
+
+        Looking takes a fifth of the time at most.
+        """
+        while True:
+            begin = time.monotonic()
+            status = self.look()
+            took = time.monotonic() - begin
+            yield status
+            if not status.active:
+                return
+            time.sleep(max(seconds - took, took / SHARE - took, 0.0))
+
+
+def show(statuses: Iterator[Status], as_json: bool, stream: TextIO) -> None:
+    """Show statuses one after the other, drawn over each other on a terminal."""
+    if not as_json and is_terminal(stream) and os.environ.get("TERM") != "dumb":
+        _draw(statuses, stream)
+        return
+    for number, status in enumerate(statuses):
+        if as_json:
+            text = json.dumps(status.as_dict())
+        else:
+            text = "\n" * (number > 0) + f"{time.strftime('%H:%M:%S')}\n{status_text(status)}"
+        print(text, file=stream, flush=True)
+
+
+def _draw(statuses: Iterator[Status], stream: TextIO) -> None:
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    console = Console(file=stream, highlight=False)
+    text = ""
+    try:
+        with Live(console=console, auto_refresh=False, vertical_overflow="crop", transient=True) as live:
+            for status in statuses:
+                text = status_text(status)
+                live.update(Text(text), refresh=True)
+    finally:
+        # a screen may have been too small for all of it
+        print(text, file=stream)

@@ -103,7 +103,7 @@ def test_a_job_is_seen_running_killed_gone_on_with_and_finished(
 def test_the_writer_is_not_disturbed_by_one_who_looks_all_the_time(program: Program) -> None:
     toy = Toy(program, N_ATOMS)
     toy.write_input(n_workers=2)
-    toy.takes(0.1)
+    toy.takes(0.5)
     job = begun(program, toy, 1)
     watch = program.start("status", "input.checkpoint.h5", "--json", "--watch", "0.1")
     assert job.wait().code == 0

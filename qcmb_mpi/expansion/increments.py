@@ -72,9 +72,9 @@ def increments(table: TaskTable, energies: Floats) -> Iterator[Increments]:
     for treatment in expansion.treatments:
         for level, orders in enumerate(expansion.orders):
             for n in orders:
-                if expansion.supersystem_ie_only and n not in (1, 2):
+                if expansion.supersystem_ie_only and n > 1 and expansion.n_fragments > 2:
                     continue
-                if expansion.supersystem_ie_only and n == 2 and expansion.n_fragments != 2:
+                if treatment == "cp" and n == 1 and not expansion.has_monomers(level):
                     continue
                 values = _values(table, energies, treatment, level, n)
                 if values is not None:

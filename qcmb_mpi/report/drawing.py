@@ -44,7 +44,8 @@ def draw_cluster(axes: Axes, cluster: Cluster, angstrom: float) -> None:
         background = BACKGROUNDS[kind % len(BACKGROUNDS)]
         place, above = flat[atoms], float(rank[atoms].mean())
         axes.scatter(
-            *place.T,
+            place[:, 0],
+            place[:, 1],
             s=(points * 1.9 * (radii[atoms] + 0.35)) ** 2,
             color=background,
             linewidths=0,
@@ -53,7 +54,8 @@ def draw_cluster(axes: Axes, cluster: Cluster, angstrom: float) -> None:
         for i, j in _bonds(cluster.geometry[atoms] * angstrom, radii[atoms]):
             axes.plot(*place[[i, j]].T, color="#222222", linewidth=min(2.0, points / 12), zorder=3 + above)
         axes.scatter(
-            *place.T,
+            place[:, 0],
+            place[:, 1],
             s=(points * 0.75 * radii[atoms]) ** 2,
             c=[ATOMS.get(symbol, "#a0a0a0") for symbol in cluster.symbols[atoms]],
             edgecolors="#222222",
@@ -83,7 +85,7 @@ def draw_cluster(axes: Axes, cluster: Cluster, angstrom: float) -> None:
     if len(kinds) <= len(BACKGROUNDS):
         axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
     axes.set_aspect("equal")
-    axes.margins(0.12)
+    axes.margins(0.2)
     axes.set_axis_off()
     _scale(axes, flat)
 

@@ -167,9 +167,8 @@ def gather(material: Material) -> Gathered:
     """Work out everything."""
     units = Units.known()
     rows = material.rows
-    seats, seat_of = np.unique(
-        np.rec.fromarrays([rows["rank"], rows["host"]], names="rank,host"), return_inverse=True
-    )
+    who = rows[["rank", "host"]].astype([("rank", "<i4"), ("host", "S32")])
+    seats, seat_of = np.unique(who, return_inverse=True)
     gone = {failure.label for failure in material.failures if failure.label and not failure.recovered}
     n_real = np.concatenate([np.full(b.size, b.n_real) for b in material.table.blocks])
     return Gathered(

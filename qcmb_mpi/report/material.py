@@ -101,7 +101,8 @@ class Material:
     def between_centres(self) -> NDArray[np.float64]:
         """Distance of the centres of mass of each pair, bohr, (n_fragments, n_fragments)."""
         square = sum((c[:, None] - c[None, :]) ** 2 for c in self.centres.T)
-        return np.sqrt(square)
+        distances: NDArray[np.float64] = np.sqrt(square)
+        return distances
 
     def increments(self) -> Iterator[Increments]:
         """Increments by treatment and body order."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["FIGURES", "have_matplotlib", "plot_series", "svg", "write_pngs"]
+__all__ = ["FIGURES", "have_matplotlib", "plot_series", "require_matplotlib", "svg", "write_pngs"]
 
 #: Colour, marker and line style of each treatment.
 STYLES = {"nocp": ("#000000", "o", "-"), "cp": ("#0072b2", "s", "--"), "vmfc": ("#e69f00", "^", ":")}
@@ -34,7 +34,7 @@ HATCHES = ("", "//", "..", "xx", "--")
 MANY = 2000  # points above which they are drawn as an image inside the SVG
 WIDE_RANKS, MANY_TASKS = 40, 2000  # above which the timeline shows busy fractions, not tasks
 BINS = 240  # of time, then
-SETTINGS = {
+SETTINGS: Any = {
     "font.size": 9,
     "svg.fonttype": "none",
     "svg.hashsalt": "qcmb_mpi",
@@ -215,11 +215,15 @@ def _cutoffs(gathered: Gathered) -> Figure | None:
 def _draw_histogram(axes: Axes, series: Series, units: Units) -> None:
     values = units.kj_mol * series.increments.values
     values = values[~np.isnan(values)]
+    from matplotlib.ticker import MaxNLocator
+
     colour, _, line = STYLES[series.increments.treatment]
     counts, edges = np.histogram(values, bins=int(np.clip(np.sqrt(len(values)) * 2, 8, 60)))
     axes.stairs(counts, edges, color=colour, linestyle=line, linewidth=1.4, label=series.increments.treatment)
     if counts.max() > 50:
         axes.set_yscale("symlog", linthresh=1)
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(bottom=0)
     axes.set_xlabel("increment / kJ mol$^{-1}$")
     axes.set_ylabel("n-mers")
@@ -381,7 +385,8 @@ def _without_pauses(
     def cut(times: NDArray[np.float64]) -> NDArray[np.float64]:
         before = np.searchsorted(starts, times, side="left")
         skipped = np.concatenate([[0.0], np.cumsum(lengths)])
-        return times - first - skipped[before]
+        shifted: NDArray[np.float64] = times - first - skipped[before]
+        return shifted
 
     return cut, [(float(cut(starts[i : i + 1])[0]), float(lengths[i])) for i in range(len(long))]
 
@@ -393,14 +398,15 @@ def _busy(
     width = float(finished.max()) / BINS or 1.0
     first = np.clip(begun / width, 0, BINS)
     last = np.clip(finished / width, 0, BINS)
-    # the time computed up to each edge is a sum of ramps: its second difference lies where tasks begin and end
+    # the time computed up to an edge is a sum of ramps: its second differences lie where tasks begin and end
     slopes = np.zeros((n_seats, BINS + 2))
     for times, sign in ((first, 1.0), (last, -1.0)):
         whole = np.floor(times).astype(np.int64)
         part = times - whole
         np.add.at(slopes, (seat_of, whole), sign * (1 - part))
         np.add.at(slopes, (seat_of, whole + 1), sign * part)
-    return np.clip(np.cumsum(slopes, axis=1)[:, :BINS], 0, 1)
+    busy: NDArray[np.float64] = np.clip(np.cumsum(slopes, axis=1)[:, :BINS], 0, 1)
+    return busy
 
 
 #: Name of each plot to how it is drawn and what it shows.

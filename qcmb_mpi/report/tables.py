@@ -23,6 +23,32 @@ __all__ = ["write_clusters", "write_tables"]
 ROWS = 1 << 14  # rows formatted at once
 
 
+def _in_all_units(stem: str) -> list[str]:
+    return [f"{stem}_{unit}" for unit in ("hartree", "kj_mol", "kcal_mol")]
+
+
+INCREMENTS = ["n", "fragments", "treatment", "level", "distance_angstrom", "com_distance_angstrom"]
+INCREMENTS += _in_all_units("delta_e")
+TASKS = [
+    "label",
+    "level",
+    "n_real",
+    "n_basis",
+    "state",
+    "energy_hartree",
+    "wall_s",
+    "cpu_s",
+    "rank",
+    "host",
+    "attempt",
+    "finished_utc",
+    "note",
+]
+ORDERS = ["treatment", "n", "level", "tasks_missing"]
+ORDERS += [name for stem in ("contribution", "interaction", "total") for name in _in_all_units(stem)]
+FAILURES = ["label", "kind", "attempt", "recovered", "rank", "host", "finished_utc", "message"]
+
+
 def write_tables(material: Material, folder: Path) -> list[Path]:
     """Write ``increments.csv``, ``tasks.csv``, ``body_orders.csv`` and ``failures.csv``.
 
@@ -35,36 +61,10 @@ def write_tables(material: Material, folder: Path) -> list[Path]:
     """
     units = Units.known()
     files = {
-        "increments.csv": (
-            ["n", "fragments", "treatment", "level", "distance_angstrom", "com_distance_angstrom"]
-            + _columns("delta_e"),
-            _increments(material, units),
-        ),
-        "tasks.csv": (
-            ["label", "level", "n_real", "n_basis", "state", "energy_hartree", "wall_s", "cpu_s", "rank"]
-            + ["host", "failed_attempts", "finished_utc", "note"],
-            _tasks(material),
-        ),
-        "body_orders.csv": (
-            ["treatment", "n", "level", "tasks_missing"]
-            + _columns("contribution")
-            + _columns("interaction_energy")
-            + _columns("total_energy"),
-            _orders(material, units),
-        ),
-        "failures.csv": (
-            [
-                "label",
-                "kind",
-                "failed_attempts_before",
-                "recovered",
-                "rank",
-                "host",
-                "finished_utc",
-                "message",
-            ],
-            _failures(material),
-        ),
+        "increments.csv": (INCREMENTS, _increments(material, units)),
+        "tasks.csv": (TASKS, _tasks(material)),
+        "body_orders.csv": (ORDERS, _orders(material, units)),
+        "failures.csv": (FAILURES, _failures(material)),
     }
     folder.mkdir(parents=True, exist_ok=True)
     for name, (header, rows) in files.items():
@@ -101,10 +101,6 @@ def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)
-
-
-def _columns(stem: str) -> list[str]:
-    return [f"{stem}_{unit}" for unit in ("hartree", "kj_mol", "kcal_mol")]
 
 
 def _energies(value: float | None, units: Units) -> list[Any]:

@@ -73,7 +73,7 @@ def failures_section(gathered: Gathered) -> str:
             "later done" if failure.recovered else "not done",
             str(failure.attempt + 1),
             f"{failure.rank} on {failure.host}",
-            failure.message.strip().splitlines()[0][:300] if failure.message.strip() else "",
+            _words(failure.message),
         ]
         for failure in shown
     ]
@@ -84,6 +84,12 @@ def failures_section(gathered: Gathered) -> str:
         f"<p>{len(failures):,} attempts have failed; {len(failures) - len(gone):,} of them belong to tasks "
         f"that were done later.{more}</p>{table(header, rows, 'tttntt', marks)}"
     )
+
+
+def _words(message: str) -> str:
+    """First and last line of a message: what it is, and how a traceback ends."""
+    lines = message.strip().splitlines()
+    return " … ".join([lines[0], *lines[1:][-1:]])[:400] if lines else ""
 
 
 def made_section(gathered: Gathered) -> str:

@@ -133,10 +133,10 @@ def report(options: argparse.Namespace) -> int:
             log.warning(
                 "the page has no plots, since matplotlib is not installed: pip install 'qcmb-mpi[plot]'"
             )
-        _write(output, page(gathered))
+        _replace(output, page(gathered))
     except OSError as error:
         raise InputError(
-            f"{error.filename}: cannot be written ({error.strerror}); choose another place"
+            f"{error.filename or output}: cannot be written ({error.strerror}); choose another place"
         ) from None
     done = "complete" if gathered.complete else f"partial, {gathered.n_done:,} of {gathered.n_tasks:,} tasks"
     print(f"Report ({done}): {output}")
@@ -178,16 +178,10 @@ def _writable(path: Path, flag: str) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write under a temporary name and rename, so that nobody sees half a result."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    """Write a result; a job whose result cannot be written is stopped early."""
     try:
-        with open(temporary, "w") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        _replace(path, text)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise Stopped(
             f"the result could not be written to {path} ({error.strerror}); all tasks are in the checkpoint, "
             "so run the same command again with another --output",
@@ -195,6 +189,20 @@ def _write(path: Path, text: str) -> None:
             0,
             {},
         ) from None
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write under a temporary name and rename, so that nobody sees half a file."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(temporary, "w") as file:
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _serialise(result: Any) -> str:

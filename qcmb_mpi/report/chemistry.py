@@ -148,8 +148,6 @@ def _largest(series: Series, gathered: Gathered) -> str:
     ]
     if not rows:
         return ""
+    level = f" at {escape(series.level)}" if len(gathered.material.problem.levels) > 1 else ""
     header = ["fragments", "increment / Eh", "kJ/mol", "kcal/mol", "distance / Å", "centres of mass / Å"]
-    return (
-        f"<h3>Largest {one.n}-body increments, {one.treatment} ({escape(series.level)})</h3>"
-        f"{table(header, rows, 'tnnnnn')}"
-    )
+    return f"<h3>Largest {one.n}-body increments, {one.treatment}{level}</h3>{table(header, rows, 'tnnnnn')}"

@@ -15,6 +15,7 @@ from qcmb_mpi.problem import Cluster, formula
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["draw_cluster"]
 
@@ -22,12 +23,15 @@ __all__ = ["draw_cluster"]
 ATOMS = {"H": "#ffffff", "C": "#555555", "N": "#4a6fb5", "O": "#c0392b", "F": "#7fb800", "S": "#e3c000"}
 #: Backgrounds of fragments by formula: light, and of different lightness.
 BACKGROUNDS = ("#dce9f2", "#f3dfb8", "#c9d6c4", "#e8cfe0", "#b9c7d9", "#eeeeee")
+WIDTH, HIGHEST = 6.4, 5.5  # inches
+LEGEND = 1.1  # inches beside the picture
+ROOM = 2.2  # angstrom around the outermost atoms
 TURN = 0.35  # radians by which a bulky cluster is turned, so that fragments do not hide each other
 MANY = 150  # fragments above which they are not numbered
 
 
-def draw_cluster(axes: Axes, cluster: Cluster, angstrom: float) -> None:
-    """Draw a cluster into axes; ``angstrom`` is the length of a bohr."""
+def draw_cluster(figure: Figure, cluster: Cluster, angstrom: float) -> None:
+    """Draw a cluster on an empty figure, which gets its shape; ``angstrom`` is the length of a bohr."""
     from qcelemental import covalentradii
 
     flat, depth = _projected(cluster.geometry * angstrom)
@@ -36,8 +40,11 @@ def draw_cluster(axes: Axes, cluster: Cluster, angstrom: float) -> None:
     order = np.argsort(depth, kind="stable")
     rank = np.empty(len(order))
     rank[order] = np.arange(len(order)) / max(1, len(order))
-    size = np.ptp(flat, axis=0).max() + 3.0
-    points = 300 / size  # per angstrom, about
+    spans = np.ptp(flat, axis=0) + 2 * ROOM
+    height = float(np.clip((WIDTH - LEGEND) * spans[1] / spans[0], 1.2, HIGHEST))
+    figure.set_size_inches(WIDTH, height)
+    points = 72 * min((WIDTH - LEGEND) / spans[0], height / spans[1])  # per angstrom
+    axes = figure.add_subplot()
     for fragment in range(cluster.n_fragments):
         atoms = slice(int(cluster.offsets[fragment]), int(cluster.offsets[fragment + 1]))
         kind = kinds.setdefault(formula(cluster.symbols[atoms]), len(kinds))
@@ -46,7 +53,7 @@ def draw_cluster(axes: Axes, cluster: Cluster, angstrom: float) -> None:
         axes.scatter(
             place[:, 0],
             place[:, 1],
-            s=(points * 1.9 * (radii[atoms] + 0.35)) ** 2,
+            s=(points * 1.6 * (radii[atoms] + 0.35)) ** 2,
             color=background,
             linewidths=0,
             zorder=1 + above,
@@ -85,7 +92,8 @@ def draw_cluster(axes: Axes, cluster: Cluster, angstrom: float) -> None:
     if len(kinds) <= len(BACKGROUNDS):
         axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
     axes.set_aspect("equal")
-    axes.margins(0.2)
+    axes.set_xlim(flat[:, 0].min() - ROOM, flat[:, 0].max() + ROOM)
+    axes.set_ylim(flat[:, 1].min() - ROOM, flat[:, 1].max() + ROOM)
     axes.set_axis_off()
     _scale(axes, flat)
 
@@ -93,7 +101,7 @@ def draw_cluster(axes: Axes, cluster: Cluster, angstrom: float) -> None:
 def _scale(axes: Axes, flat: NDArray[np.float64]) -> None:
     """A bar of one length that is round."""
     length = next((x for x in (10.0, 5.0, 2.0, 1.0) if x < 0.5 * np.ptp(flat, axis=0).max()), 1.0)
-    left, low = flat.min(axis=0) - [0.8, 1.6]
+    left, low = flat.min(axis=0) - 0.8 * ROOM
     axes.plot([left, left + length], [low, low], color="black", linewidth=2, solid_capstyle="butt")
     axes.annotate(
         f"{length:.0f} Å", (left + length / 2, low), xytext=(0, 3), textcoords="offset points", ha="center"

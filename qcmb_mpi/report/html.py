@@ -67,7 +67,7 @@ def _partial(gathered: Gathered) -> str:
         else " None of them has failed."
     )
     lacking = [
-        f"{order.treatment} through {order.n}-body ({order.n_missing:,} tasks)"
+        f"{order.treatment} through {order.n}-body ({order.n_missing:,} missing)"
         for order in gathered.orders
         if order.n_missing
     ]

@@ -126,7 +126,7 @@ def _figure(width: float, height: float) -> Any:
 def _molecule(gathered: Gathered) -> Figure | None:
     cluster = gathered.material.problem.cluster
     figure = _figure(6.4, 4.6)
-    draw_cluster(figure.add_subplot(), cluster, gathered.units.angstrom)
+    draw_cluster(figure, cluster, gathered.units.angstrom)
     return figure  # type: ignore[no-any-return]
 
 
@@ -266,13 +266,15 @@ def _draw_cutoff(axes: Axes, series: Series, units: Units) -> None:
     """What the increments within a distance add up to."""
     known = np.flatnonzero(~np.isnan(series.increments.values))
     order = known[np.argsort(series.distance[known], kind="stable")]
-    sums = np.cumsum(units.kj_mol * series.increments.values[order])
-    keep = np.unique(np.linspace(0, len(order) - 1, 2000).astype(int))
+    sums = np.cumsum(np.append(0.0, units.kj_mol * series.increments.values[order]))
+    distances = np.append(series.distance[order[:1]], series.distance[order])
+    keep = np.unique(np.linspace(0, len(sums) - 1, MANY).astype(int))
     colour, _, line = STYLES[series.increments.treatment]
     axes.step(
-        series.distance[order][keep],
+        distances[keep],
         sums[keep],
         where="post",
+        marker="." if len(sums) < 30 else None,
         color=colour,
         linestyle=line,
         label=series.increments.treatment,

@@ -183,7 +183,7 @@ def test_a_partial_run_is_marked_and_nothing_is_made_up(partial: Program) -> Non
     for words in (
         "Partial: 12 of 14 tasks are done",
         "2 of them have failed",
-        "OSError",
+        "QCEngine Execution Error",
         "the toy does not do this",
     ):
         assert words in text

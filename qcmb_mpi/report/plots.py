@@ -140,7 +140,8 @@ def _expansion(gathered: Gathered) -> Figure | None:
         return None
     units = gathered.units
     figure = _figure(7.0, 3.2)
-    left, right = figure.subplots(1, 2)
+    with_interaction = any(order.interaction is not None for order in gathered.orders)
+    left, *rest = figure.subplots(1, 2 if with_interaction else 1, squeeze=False)[0]
     numbers = sorted({order.n for order in known})
     place = {n: i for i, n in enumerate(numbers)}
     width = 0.8 / len(by_treatment)
@@ -151,25 +152,26 @@ def _expansion(gathered: Gathered) -> Figure | None:
         heights = [units.kj_mol * (order.contribution or 0.0) for order in terms]
         left.bar(where, heights, width, color=colour, hatch=HATCHES[i], edgecolor="white", label=treatment)
         sums = [order for order in orders if order.interaction is not None]
-        right.plot(
-            [order.n for order in sums],
-            [units.kj_mol * (order.interaction or 0.0) for order in sums],
-            color=colour,
-            marker=marker,
-            linestyle=line,
-            label=treatment,
-        )
+        for right in rest:
+            right.plot(
+                [order.n for order in sums],
+                [units.kj_mol * (order.interaction or 0.0) for order in sums],
+                color=colour,
+                marker=marker,
+                linestyle=line,
+            )
     left.axhline(0, color="black", linewidth=0.8)
     left.set_xticks(range(len(numbers)), [f"{n}-body" for n in numbers])
     left.set_ylabel("contribution / kJ mol$^{-1}$")
     left.grid(axis="x", visible=False)
-    left.legend()
-    right.set_xlabel("through n bodies")
-    right.set_xticks(sorted({order.n for order in gathered.orders}))
-    right.set_ylabel("interaction energy / kJ mol$^{-1}$")
-    ratio = units.kcal_mol / units.kj_mol
-    second = right.secondary_yaxis("right", functions=(lambda y: y * ratio, lambda y: y / ratio))
-    second.set_ylabel("kcal mol$^{-1}$")
+    left.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.2)
+    for right in rest:
+        right.set_xlabel("through n bodies")
+        right.set_xticks(sorted({order.n for order in gathered.orders}))
+        right.set_ylabel("interaction energy / kJ mol$^{-1}$")
+        ratio = units.kcal_mol / units.kj_mol
+        second = right.secondary_yaxis("right", functions=(lambda y: y * ratio, lambda y: y / ratio))
+        second.set_ylabel("kcal mol$^{-1}$")
     return figure  # type: ignore[no-any-return]
 
 
@@ -188,7 +190,7 @@ def _panels(gathered: Gathered, draw: Callable[[Axes, Series, Units], None], hei
     groups = _by_order(gathered.series)
     if not groups:
         return None
-    figure = _figure(7.0 if len(groups) > 1 else 4.6, height)
+    figure = _figure(7.0, height)
     for axes, (n, series) in zip(
         figure.subplots(1, len(groups), squeeze=False)[0], groups.items(), strict=True
     ):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from qcmb_mpi.errors import InputError
 from qcmb_mpi.reading import look
+from qcmb_mpi.report.drawing import new_figure
 from qcmb_mpi.report.gathered import Units, series_of
 from qcmb_mpi.report.plots import plot_series, require_matplotlib
 
@@ -56,9 +57,7 @@ def plot_increments(
         asked = f"{n}-body increments" + (f" with {treatment}" if treatment else "")
         raise InputError(f"{checkpoint}: this job has no {asked}")
     if axes is None:
-        from matplotlib.figure import Figure
-
-        axes = Figure(layout="constrained").add_subplot()
+        axes = new_figure(5.0, 3.6).add_subplot()
     for series in found:
         plot_series(axes, series, units)
     axes.legend()

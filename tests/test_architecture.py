@@ -52,7 +52,7 @@ LIBRARIES = {
     "pyscf": ("engine",),
     "tblite": ("engine",),
     "yaml": ("inputs",),
-    "matplotlib": ("plotting", "report.plots", "report.drawing"),
+    "matplotlib": ("report.plots", "report.run_plots", "report.drawing"),
 }
 
 

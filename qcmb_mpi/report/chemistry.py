@@ -13,7 +13,7 @@ from qcmb_mpi.report.pieces import number, plot, table
 
 __all__ = ["cluster_section", "expansion_section", "increments_section"]
 
-FRAGMENTS = 60  # fragments listed one by one
+FRAGMENTS = 20  # fragments listed one by one
 
 
 def _nmer(series: Series, place: int) -> str:

@@ -6,7 +6,7 @@ same background; the number says which is which, also in grey.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["draw_cluster"]
+__all__ = ["draw_cluster", "new_figure"]
 
 #: Fill of atoms, by element; others are grey.
 ATOMS = {"H": "#ffffff", "C": "#555555", "N": "#4a6fb5", "O": "#c0392b", "F": "#7fb800", "S": "#e3c000"}
@@ -28,6 +28,13 @@ LEGEND = 1.1  # inches beside the picture
 ROOM = 2.2  # angstrom around the outermost atoms
 TURN = 0.35  # radians by which a bulky cluster is turned, so that fragments do not hide each other
 MANY = 150  # fragments above which they are not numbered
+
+
+def new_figure(width: float, height: float) -> Any:
+    """An empty figure of some size [inches] that belongs to no window."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def draw_cluster(figure: Figure, cluster: Cluster, angstrom: float) -> None:

@@ -121,11 +121,11 @@ def increments_section(gathered: Gathered) -> str:
     for series in gathered.series:
         one = series.increments
         known = units.kj_mol * one.values[~np.isnan(one.values)]
-        numbers = [number(float(f), 1, 4) for f in (known.sum(), known.mean(), known.min(), known.max())]
-        rows.append(
-            [one.treatment, str(one.n), series.level, f"{len(known):,}", f"{len(one.values):,}"]
-            + (numbers if len(known) else ["–"] * 4)
-        )
+        numbers = ["–"] * 4
+        if len(known):
+            numbers = [number(float(f), 1, 4) for f in (known.sum(), known.mean(), known.min(), known.max())]
+        count = [f"{len(known):,}", f"{len(one.values):,}"]
+        rows.append([one.treatment, str(one.n), series.level, *count, *numbers])
     header = ["treatment", "n", "level", "known", "n-mers", "sum / kJ/mol", "mean", "smallest", "largest"]
     parts.append(table(header, rows, "tntnnnnnn"))
     for series in gathered.series:

@@ -200,6 +200,22 @@ def test_a_partial_run_is_marked_and_nothing_is_made_up(partial: Program) -> Non
     assert (recovered.count("yes"), recovered.count("no")) == (1, 3)
 
 
+@pytest.mark.parametrize(("failing", "n_done"), [(("0-1",), 2), (("0", "1", "0-1"), 0)])
+def test_a_job_that_has_little_or_nothing_yet_can_be_looked_at(
+    program: Program, failing: tuple[str, ...], n_done: int
+) -> None:
+    toy = Toy(program, 2)
+    toy.write_input(max_nbody=2, max_retries=0)
+    toy.goes_wrong({name: ["input", "always"] for name in failing})
+    assert program.run("input.json", **toy.variables).code == 1
+    finished = program.succeed("report", "input.checkpoint.h5", "--csv", "tables", "--png", "plots")
+    assert f"partial, {n_done} of 3 tasks" in finished.out
+    assert "Warning" not in finished.err
+    assert f"Partial: {n_done} of 3 tasks are done" in Page(program.folder / "input.report.html").text
+    (dimer,) = (row for row in rows(program.folder / "tables" / "increments.csv") if row["n"] == "2")
+    assert dimer["delta_e_hartree"] == ""
+
+
 def test_without_matplotlib_tables_are_written_and_the_command_that_helps_is_named(
     done: Path, program: Program
 ) -> None:

@@ -21,6 +21,7 @@ _HOMES = {
     "SequentialExecutor": "qcmb_mpi.parallel",
     "Stopped": "qcmb_mpi.errors",
     "TasksFailed": "qcmb_mpi.errors",
+    "plot_increments": "qcmb_mpi.plotting",
 }
 
 __all__ = [*_HOMES, "__version__"]

@@ -13,7 +13,7 @@ from qcmb_mpi.errors import ExitCode, QcmbError
 
 __all__ = ["main"]
 
-COMMANDS = ("run", "plan", "validate", "status", "check")
+COMMANDS = ("run", "plan", "validate", "status", "report", "check")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -105,6 +105,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     status.set_defaults(call=_status)
 
+    report = commands.add_parser("report", help="a page and tables of a job's results", allow_abbrev=False)
+    report.add_argument("checkpoint", metavar="CHECKPOINT", help="its checkpoint, being written or not")
+    report.add_argument("-o", "--output", metavar="FILE", help="page (default: stem + .report.html)")
+    report.add_argument("--csv", metavar="DIR", help="also tables of increments, tasks and body orders")
+    report.add_argument("--png", metavar="DIR", help="also the plots as files")
+    report.add_argument("--clusters", metavar="FILE", help="also the properties of every task, as JSON")
+    report.set_defaults(call=_report)
+
     check = commands.add_parser("check", help="whether this job is set up well", allow_abbrev=False)
     check.add_argument("folder", metavar="FOLDER", nargs="?", default=".", help="where the job will write")
     check.add_argument("--json", action="store_true", help="machine-readable")
@@ -179,6 +187,12 @@ def _status(options: argparse.Namespace) -> int:
         if options.watch is None:
             raise
         return ExitCode.FINISHED  # the way to leave a watch, also while it begins
+
+
+def _report(options: argparse.Namespace) -> int:
+    from qcmb_mpi.commands import report
+
+    return report(options)
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -19,7 +19,7 @@ from qcmb_mpi.job import Options, Start, examine, start
 from qcmb_mpi.job import run as run_job
 from qcmb_mpi.report.summary import plan_as_dict, plan_text, result_text
 
-__all__ = ["check", "plan", "run", "status", "validate"]
+__all__ = ["check", "plan", "report", "run", "status", "validate"]
 
 
 def run(begin: Start, options: argparse.Namespace, flags: Mapping[str, Any]) -> int:
@@ -101,6 +101,50 @@ def status(options: argparse.Namespace) -> int:
     return ExitCode.FINISHED
 
 
+def report(options: argparse.Namespace) -> int:
+    """Write the report of a checkpoint: the page, and what else was asked for."""
+    from qcmb_mpi.reading import look
+    from qcmb_mpi.report.gathered import gather
+    from qcmb_mpi.report.html import page
+    from qcmb_mpi.report.plots import have_matplotlib, require_matplotlib, write_pngs
+    from qcmb_mpi.report.tables import write_clusters, write_tables
+
+    checkpoint = Path(options.checkpoint)
+    name = checkpoint.name.removesuffix(".checkpoint.h5").removesuffix(".h5")
+    output = Path(options.output) if options.output else checkpoint.with_name(f"{name}.report.html")
+    if options.png:
+        require_matplotlib("--png")
+    if output.resolve() == checkpoint.resolve():
+        raise InputError("is the checkpoint itself; choose another name", "--output")
+    _writable(output, "--output")
+    material = look(checkpoint)
+    written: list[Path] = []
+    try:
+        if options.csv:
+            written += write_tables(material, Path(options.csv))
+        if options.clusters:
+            write_clusters(material, Path(options.clusters))
+            written.append(Path(options.clusters))
+        gathered = gather(material)
+        if options.png:
+            written += write_pngs(gathered, Path(options.png))
+        if not have_matplotlib():
+            log = logging.getLogger("qcmb_mpi")
+            log.warning(
+                "the page has no plots, since matplotlib is not installed: pip install 'qcmb-mpi[plot]'"
+            )
+        _replace(output, page(gathered))
+    except OSError as error:
+        raise InputError(
+            f"{error.filename or output}: cannot be written ({error.strerror}); choose another place"
+        ) from None
+    done = "complete" if gathered.complete else f"partial, {gathered.n_done:,} of {gathered.n_tasks:,} tasks"
+    print(f"Report ({done}): {output}")
+    for path in written:
+        print(f"  {path}")
+    return ExitCode.FINISHED
+
+
 def check(options: argparse.Namespace) -> int:
     """Say whether this job, with its ranks, is set up well."""
     from qcmb_mpi.report.gather import gather
@@ -134,16 +178,10 @@ def _writable(path: Path, flag: str) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write under a temporary name and rename, so that nobody sees half a result."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    """Write a result; a job whose result cannot be written is stopped early."""
     try:
-        with open(temporary, "w") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        _replace(path, text)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise Stopped(
             f"the result could not be written to {path} ({error.strerror}); all tasks are in the checkpoint, "
             "so run the same command again with another --output",
@@ -151,6 +189,20 @@ def _write(path: Path, text: str) -> None:
             0,
             {},
         ) from None
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write under a temporary name and rename, so that nobody sees half a file."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(temporary, "w") as file:
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _serialise(result: Any) -> str:

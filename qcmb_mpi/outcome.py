@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,7 @@ __all__ = [
     "Outcome",
     "assemble",
     "complete",
+    "components",
     "energy_sums",
     "partial_result",
     "result",
@@ -197,24 +198,37 @@ def _records(problem: Problem, table: TaskTable, archive: Archive) -> dict[str, 
 
 
 def _components(problem: Problem, table: TaskTable, archive: Archive) -> dict[str, Any]:
-    """Energy and padded derivatives of every task, by label, in the user's order of atoms."""
+    """Energy and padded derivatives of every task, by label, in the order of the tasks."""
+    names = [level.name for level in problem.levels]
+    found: dict[str, Any] = dict.fromkeys(table.label(task, names) for task in range(table.n_tasks))
+    found.update(components(problem, table, archive))
+    return found
+
+
+def components(
+    problem: Problem, table: TaskTable, archive: Archive
+) -> Iterator[tuple[str, dict[str, float | NDArray[np.float64]]]]:
+    """Energy and padded derivatives of the tasks that are done, one by one.
+
+    Yields
+    ------
+    label, properties
+        ``calcinfo_natom``, ``return_energy`` [Eh], ``return_gradient`` [Eh/bohr, (n_atoms, 3)] and
+        ``return_hessian`` [Eh/bohr^2, (3 n_atoms, 3 n_atoms)], in the user's order of atoms and of the
+        whole cluster: zero where the task has no atom.
+    """
     names = [level.name for level in problem.levels]
     n_atoms = problem.cluster.n_atoms
-    components: dict[str, Any] = {}
-    for task in range(table.n_tasks):
-        components[table.label(task, names)] = {
-            "calcinfo_natom": n_atoms,
-            "return_energy": float(archive.energies[task]),
-        }
-    if problem.driver == "energy":
-        return components
     users = (3 * problem.cluster.order[:, None] + np.arange(3)).reshape(-1)
-    labels = list(components)
     for block in table.blocks:
+        if problem.driver == "energy":
+            for task in (block.start + np.flatnonzero(archive.done[block.tasks])).tolist():
+                yield table.label(task, names), _component(archive, task, n_atoms)
+            continue
         for tasks, addresses, gradients, hessians in archive.derivatives(block):
             for position, task in enumerate(tasks.tolist()):
                 where = users[addresses[position]]
-                entry = components[labels[task]]
+                entry = _component(archive, task, n_atoms)
                 if gradients.shape[1]:
                     padded = np.zeros(3 * n_atoms)
                     padded[where] = gradients[position]
@@ -223,7 +237,11 @@ def _components(problem: Problem, table: TaskTable, archive: Archive) -> dict[st
                     square: NDArray[np.float64] = np.zeros((3 * n_atoms, 3 * n_atoms))
                     square[np.ix_(where, where)] = hessians[position].reshape(len(where), -1)
                     entry["return_hessian"] = square
-    return components
+                yield table.label(task, names), entry
+
+
+def _component(archive: Archive, task: int, n_atoms: int) -> dict[str, Any]:
+    return {"calcinfo_natom": n_atoms, "return_energy": float(archive.energies[task])}
 
 
 def expected_error(

@@ -27,6 +27,8 @@ FORBIDDEN = {
     "job": ("computer", "commands", "cli", "watching"),
     "pulse": ("inputs", "engine", "report", "job", "computer", "commands", "cli", "watching"),
     "watching": ("engine", "farm", "job", "computer", "commands", "cli"),
+    "reading": ("engine", "farm", "job", "computer", "commands", "cli", "watching"),
+    "plotting": ("engine", "farm", "job", "computer", "commands", "cli", "watching"),
     "problem": ("inputs", "engine", "farm", "store", "report", "job", "cli"),
     "config": ("inputs", "engine", "farm", "store", "report", "expansion", "problem", "job", "cli"),
     "errors": ("inputs", "engine", "farm", "store", "report", "expansion", "problem", "config", "job", "cli"),
@@ -50,6 +52,7 @@ LIBRARIES = {
     "pyscf": ("engine",),
     "tblite": ("engine",),
     "yaml": ("inputs",),
+    "matplotlib": ("report.plots", "report.run_plots", "report.drawing"),
 }
 
 
@@ -170,7 +173,8 @@ def test_a_rank_imports_no_engine_and_without_a_launcher_no_mpi() -> None:
 
 def test_looking_at_a_job_imports_no_engine_and_no_mpi() -> None:
     statement = "import qcmb_mpi.commands, qcmb_mpi.watching, qcmb_mpi.report.status_text"
-    assert not loaded_by(statement, "mpi4py", "pyscf", "tblite", "qcengine")
+    statement += ", qcmb_mpi.report.html, qcmb_mpi.report.tables, qcmb_mpi.plotting"
+    assert not loaded_by(statement, "matplotlib", "mpi4py", "pyscf", "tblite", "qcengine")
 
 
 def test_the_parent_of_runners_imports_engines_only_when_told() -> None:

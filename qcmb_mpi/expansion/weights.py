@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from qcmb_mpi.expansion.plan import Expansion, TaskTable
 
-__all__ = ["Weights", "coefficients", "combine", "through"]
+__all__ = ["Weights", "codes", "coefficients", "combine", "through"]
 
 #: Weight of each task, by block: one for the whole block, or shape (block.size,).
 Weights = dict[int, int | NDArray[np.int64]]
@@ -100,15 +100,15 @@ def coefficients(expansion: Expansion, n: int) -> dict[int, int | NDArray[np.int
 def _hosts(small: NDArray[np.integer], large: NDArray[np.integer], n_fragments: int) -> NDArray[np.int64]:
     """How many of the ``large`` n-mers contain each of the ``small`` ones, shape (len(small),)."""
     k, t = small.shape[1], large.shape[1]
-    codes = _code(small, n_fragments)
+    known = codes(small, n_fragments)
     counts = np.zeros(len(small), dtype=np.int64)
     for columns in subsets(range(t), k):
-        position = np.searchsorted(codes, _code(large[:, columns], n_fragments))
+        position = np.searchsorted(known, codes(large[:, columns], n_fragments))
         counts += np.bincount(position, minlength=len(small))
     return counts
 
 
-def _code(rows: NDArray[np.integer], n_fragments: int) -> NDArray[np.object_] | NDArray[np.int64]:
+def codes(rows: NDArray[np.integer], n_fragments: int) -> NDArray[np.object_] | NDArray[np.int64]:
     """One number per n-mer, ascending in lexical order."""
     exact = n_fragments ** rows.shape[1] < 2**63
     code = np.zeros(len(rows), dtype=np.int64 if exact else object)

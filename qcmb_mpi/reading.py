@@ -1,0 +1,98 @@
+"""Opens a checkpoint for looking into it: from a path to its problem, plan, answers and failures.
+
+Reads a live file as well as a finished one; never writes, takes no lock, starts no engine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from qcmb_mpi.archiving import job_keys
+from qcmb_mpi.errors import InputError, StoreError
+from qcmb_mpi.expansion.plan import TaskTable, plan
+from qcmb_mpi.inputs.load import from_model
+from qcmb_mpi.problem import Problem
+from qcmb_mpi.report.material import Failure, Material
+from qcmb_mpi.store.archive import Archive, Floats
+from qcmb_mpi.store.format import Rows, join_keys, split_keys
+from qcmb_mpi.store.memory import Memory
+from qcmb_mpi.store.snapshot import Snapshot, read
+from qcmb_mpi.store.task_keys import Keys
+
+__all__ = ["look"]
+
+
+class _Kept(Memory):
+    """A snapshot with the manners of a store: what is read comes from it, nothing is ever written to it."""
+
+    def __init__(self, snapshot: Snapshot):
+        super().__init__()
+        self._snapshot = snapshot
+
+    def rows(self) -> Rows:
+        return self._snapshot.rows
+
+    def records(self) -> Iterator[tuple[bytes, bytes]]:
+        return ((row["key"].tobytes(), content) for row, content in self._snapshot.records())
+
+    def stream(self, rows: Rows) -> Iterator[tuple[slice, Floats, Floats]]:
+        return self._snapshot.stream(rows)
+
+
+def look(path: str | os.PathLike[str]) -> Material:
+    """Everything that a checkpoint tells.
+
+    Raises
+    ------
+    StoreError
+        There is no such file, or it cannot be read as a checkpoint.
+    """
+    given = Path(path)
+    try:
+        snapshot = read(given)
+    except StoreError as error:
+        beside = given.with_name(f"{given.stem}.checkpoint.h5")  # of an input file's job
+        hint = f" Did you mean {beside}?" if beside.is_file() else ""
+        raise StoreError(f"{error}{hint}") from None
+    try:
+        problem = from_model(json.loads(snapshot.input_text)).problem
+    except (InputError, ValueError) as error:
+        raise StoreError(
+            f"{path}: the input kept in this checkpoint cannot be read here ({error})."
+        ) from None
+    table = plan(problem.expansion)
+    keys, canonical = job_keys(problem, table)
+    archive = Archive(table, keys, problem.cluster.offsets, canonical, _Kept(snapshot))
+    archive.load()
+    row_of = np.full(table.n_tasks, -1, dtype=np.int64)
+    tasks, places = keys.find(split_keys(snapshot.rows["key"]))
+    row_of[tasks] = places
+    return Material(
+        snapshot, problem, table, archive, row_of, tuple(_failures(snapshot, problem, table, keys, archive))
+    )
+
+
+def _failures(
+    snapshot: Snapshot, problem: Problem, table: TaskTable, keys: Keys, archive: Archive
+) -> Iterator[Failure]:
+    rows = snapshot.failures
+    tasks = keys.find(split_keys(rows["key"]))[0]
+    task_of = {key.tobytes(): int(task) for key, task in zip(join_keys(keys.of(tasks)), tasks, strict=True)}
+    names = [level.name for level in problem.levels]
+    for row in rows:
+        task = task_of.get(row["key"].tobytes())
+        yield Failure(
+            label="" if task is None else table.label(task, names),
+            kind=row["kind"].decode(errors="replace"),
+            message=row["message"].decode(errors="replace"),
+            attempt=int(row["attempt"]),
+            rank=int(row["rank"]),
+            host=row["host"].decode(errors="replace"),
+            finished=float(row["finished"]),
+            recovered=task is not None and bool(archive.done[task]),
+        )

@@ -1,0 +1,280 @@
+"""The numbers of a report, worked out from the material: plain data for page, plots and tables.
+
+Knows neither HTML nor matplotlib nor CSV.  Energies are in Eh and lengths in angstrom here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qcmb_mpi.expansion.assemble import missing, ready
+from qcmb_mpi.expansion.increments import Increments, largest_of_pairs
+from qcmb_mpi.expansion.plan import Block
+from qcmb_mpi.expansion.properties import partial
+from qcmb_mpi.expansion.weights import through
+from qcmb_mpi.outcome import energy_sums
+from qcmb_mpi.report.material import Failure, Material
+
+__all__ = [
+    "BodyOrder",
+    "Gathered",
+    "Group",
+    "Series",
+    "Units",
+    "body_orders",
+    "gather",
+    "series_of",
+    "unfinished",
+]
+
+SLOWEST = 10
+LARGEST = 12
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Units:
+    """Conversion factors, QCElemental's."""
+
+    kj_mol: float
+    kcal_mol: float
+    angstrom: float
+
+    @classmethod
+    def known(cls) -> Units:
+        from qcelemental import constants
+
+        return cls(constants.hartree2kJmol, constants.hartree2kcalmol, constants.bohr2angstroms)
+
+
+@dataclass(frozen=True)
+class BodyOrder:
+    """The expansion of one treatment through n bodies.
+
+    Attributes
+    ----------
+    level
+        Name of the level that supplies this order.
+    contribution, interaction, total
+        In Eh; None where a task is missing or the quantity does not exist.
+    n_missing
+        Tasks that the data through this order still need.
+    """
+
+    treatment: str
+    n: int
+    level: str
+    contribution: float | None
+    interaction: float | None
+    total: float | None
+    n_missing: int
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """Increments with the distances of their n-mers.
+
+    Attributes
+    ----------
+    distance : (m,) float64
+        Angstrom: shortest distance between atoms of two fragments; of more than two fragments the
+        largest among the pairs.
+    between_centres : (m,) float64
+        The same of the distances between centres of mass.
+    """
+
+    increments: Increments
+    level: str
+    distance: Floats
+    between_centres: Floats
+
+    def largest(self, count: int = LARGEST) -> list[int]:
+        """Positions of the n-mers with the largest increments, the largest first."""
+        size = np.nan_to_num(np.abs(self.increments.values), nan=-1.0)
+        found = np.argpartition(-size, min(count, len(size)) - 1)[:count] if len(size) else np.empty(0, int)
+        order = found[np.argsort(-size[found], kind="stable")]
+        return [int(place) for place in order if size[place] >= 0]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Tasks of one level, number of real fragments and basis, with the time they took.
+
+    Attributes
+    ----------
+    walls
+        Sum, mean and maximum, s.
+    """
+
+    level: str
+    n_real: int
+    basis: str
+    n_tasks: int
+    n_done: int
+    walls: tuple[float, float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Gathered:
+    """All that a page tells in numbers.
+
+    Attributes
+    ----------
+    n_tasks, n_done, n_gone
+        Tasks wanted, done, and not done after at least one failed attempt.
+    orders
+        By treatment and body order.
+    series
+        Of two and more bodies, by treatment and body order.
+    slowest
+        Label, wall time, rank and host of the slowest tasks.
+    seats
+        Rank and host of everyone who has finished a task, in order.
+    seat_of, begun, finished : (n_done,)
+        Who computed each task and when, in unix seconds.
+    """
+
+    material: Material
+    units: Units
+    n_tasks: int
+    n_done: int
+    n_gone: int
+    orders: tuple[BodyOrder, ...]
+    series: tuple[Series, ...]
+    groups: tuple[Group, ...]
+    slowest: tuple[tuple[str, float, int, str], ...]
+    seats: tuple[tuple[int, str], ...]
+    seat_of: NDArray[np.int64]
+    begun: Floats
+    finished: Floats
+    n_real: NDArray[np.int64]
+
+    @property
+    def complete(self) -> bool:
+        return self.n_done == self.n_tasks
+
+    @property
+    def failures(self) -> Sequence[Failure]:
+        return self.material.failures
+
+
+def gather(material: Material) -> Gathered:
+    """Work out everything."""
+    units = Units.known()
+    rows = material.rows
+    who = rows[["rank", "host"]].astype([("rank", "<i4"), ("host", "S32")])
+    seats, seat_of = np.unique(who, return_inverse=True)
+    gone = {failure.label for failure in material.failures if failure.label and not failure.recovered}
+    n_real = np.concatenate([np.full(b.size, b.n_real) for b in material.table.blocks])
+    return Gathered(
+        material=material,
+        units=units,
+        n_tasks=material.table.n_tasks,
+        n_done=int(material.archive.done.sum()),
+        n_gone=len(gone),
+        orders=tuple(body_orders(material)),
+        series=tuple(series_of(material, one, units) for one in material.increments() if one.n > 1),
+        groups=tuple(_groups(material)),
+        slowest=tuple(_slowest(material)),
+        seats=tuple((int(seat["rank"]), seat["host"].decode(errors="replace")) for seat in seats),
+        seat_of=seat_of.astype(np.int64),
+        begun=rows["finished"] - rows["wall"],
+        finished=rows["finished"].astype(np.float64),
+        n_real=n_real[material.archive.done],
+    )
+
+
+def body_orders(material: Material) -> list[BodyOrder]:
+    """The expansion by treatment and body order, as far as it is complete."""
+    table, archive, problem = material.table, material.archive, material.problem
+    expansion = problem.expansion
+    weights = through(table)
+    known = {
+        treatment: [n for n, terms in sums.items() if ready(table, terms, archive.done)]
+        for treatment, sums in weights.items()
+    }
+    values = partial(
+        expansion,
+        {"energy": energy_sums(table, weights, archive.done, archive.energies)},
+        known,
+        order=problem.cluster.order,
+        embedding=problem.cluster.embedding is not None,
+    )
+    level_of = {
+        n: material.level_names[level] for level, orders in enumerate(expansion.orders) for n in orders
+    }
+    found = []
+    for treatment, sums in weights.items():
+        for n, terms in sorted(sums.items()):
+            level = level_of.get(n)
+            if level is None or (n > expansion.max_nbody and expansion.supersystem is not None):
+                level = material.level_names[expansion.supersystem or 0]
+            stem = f"{treatment}_corrected"
+            total = values.get(f"{stem}_total_energy_through_{n}_body")
+            found.append(
+                BodyOrder(
+                    treatment=treatment,
+                    n=n,
+                    level=level,
+                    contribution=total if n == 1 else values.get(f"{stem}_{n}_body_contribution_to_energy"),
+                    interaction=values.get(f"{stem}_interaction_energy_through_{n}_body"),
+                    total=total,
+                    n_missing=missing(table, terms, archive.done),
+                )
+            )
+    return found
+
+
+def series_of(material: Material, one: Increments, units: Units) -> Series:
+    """Increments with their distances."""
+    return Series(
+        one,
+        material.level_names[one.level],
+        units.angstrom * largest_of_pairs(material.shortest, one.nmers),
+        units.angstrom * largest_of_pairs(material.between_centres, one.nmers),
+    )
+
+
+def _groups(material: Material) -> list[Group]:
+    groups = []
+    for block in material.table.blocks:
+        rows = material.row_of[block.tasks]
+        walls = material.snapshot.rows["wall"][rows[rows >= 0]]
+        times = (
+            (float(walls.sum()), float(walls.mean()), float(walls.max())) if len(walls) else (0.0, 0.0, 0.0)
+        )
+        level = material.level_names[block.level]
+        groups.append(Group(level, block.n_real, _basis(material, block), block.size, len(walls), times))
+    return groups
+
+
+def _basis(material: Material, block: Block) -> str:
+    if block.n_basis == block.n_real:
+        return "own"
+    if block.n_basis == material.table.expansion.n_fragments:
+        return "whole cluster"
+    return f"{block.n_basis}-mer"
+
+
+def _slowest(material: Material) -> list[tuple[str, float, int, str]]:
+    done = np.flatnonzero(material.row_of >= 0)
+    walls = material.snapshot.rows["wall"][material.row_of[done]]
+    found = []
+    for place in np.argsort(-walls, kind="stable")[:SLOWEST]:
+        task = int(done[place])
+        row = material.snapshot.rows[material.row_of[task]]
+        label = material.table.label(task, material.level_names)
+        found.append((label, float(walls[place]), int(row["rank"]), row["host"].decode(errors="replace")))
+    return found
+
+
+def unfinished(material: Material, count: int) -> list[str]:
+    """Labels of the first ``count`` tasks that are not done."""
+    names = material.level_names
+    tasks = np.flatnonzero(~material.archive.done)[:count]
+    return [material.table.label(int(task), names) for task in tasks]

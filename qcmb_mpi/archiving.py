@@ -22,6 +22,7 @@ from qcmb_mpi.farm.runner import Description
 from qcmb_mpi.inputs import Loaded
 from qcmb_mpi.problem import Problem
 from qcmb_mpi.store.archive import Archive, Store
+from qcmb_mpi.store.cache import Cache
 from qcmb_mpi.store.memory import Memory
 from qcmb_mpi.store.task_keys import Keys, make_keys
 
@@ -38,13 +39,16 @@ def open_archive(
     overwrite: bool,
     config: ExecutorConfig,
     description: Description,
+    threads: int,
 ) -> Iterator[Archive]:
     """The job's archive on its checkpoint, or in memory if that is None; closed in the end.
+
+    What ``config.cache_dir`` has for it is taken over, and what it computes contributed there.
 
     Raises
     ------
     StoreError
-        The checkpoint cannot be used.
+        The checkpoint or the cache cannot be used.
     Stopped
         It could not be written any more while the archive was open.
     """
@@ -52,7 +56,18 @@ def open_archive(
     keys, canonical = job_keys(problem, table)
     from qcmb_mpi.store.checkpoint import Checkpoint, WriteFailed
 
+    versions = dict(description.versions)
+    cache = None
+    if config.cache_dir is not None:
+        of_levels = keys.with_versions([versions[level.program] for level in problem.levels])
+        if problem.keep_records:
+            log.warning(
+                "cache_dir: the cache does not hold the full records that this input asks for, so every task "
+                "is computed; its answers are contributed all the same"
+            )
+        cache = Cache(Path(config.cache_dir), of_levels, repeats=threads == 1)
     store: Store
+    same_versions = True
     if checkpoint is None:
         store = Memory()
     else:
@@ -61,21 +76,26 @@ def open_archive(
             fingerprint=_fingerprint(problem),
             input_text=loaded.normalised,
             n_tasks=table.n_tasks,
-            versions={**_versions(), **dict(description.versions)},
+            versions={**_versions(), **versions},
             overwrite=overwrite,
             scratch_dir=config.scratch_dir,
         )
         for warning in store.warnings:
             log.warning("%s", warning)
-    archive = Archive(table, keys, cluster.offsets, canonical, store)
+        same_versions = versions.items() <= store.versions.items()
+    archive = Archive(table, keys, cluster.offsets, canonical, store, cache, share_earlier=same_versions)
+    over = False
     try:
         yield archive
         store.close()
+        over = True
     except WriteFailed as error:
         raise Stopped(f"stopped early: {error}", int(archive.done.sum()), table.n_tasks, {}) from None
     finally:
         with contextlib.suppress(WriteFailed):
             store.close()
+        if cache is not None:
+            cache.close(tidy=over)  # who stops early has no time for it
 
 
 def job_keys(problem: Problem, table: TaskTable) -> tuple[Keys, NDArray[np.int64]]:

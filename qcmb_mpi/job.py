@@ -205,9 +205,8 @@ def _lead(begin: Start, load: Callable[[], tuple[Loaded, ExecutorConfig, Options
     loaded, config, options = load()
     for warning in loaded.warnings:
         log.warning("%s", warning)
-    for name, given in (("symmetry", config.symmetry), ("cache_dir", config.cache_dir)):
-        if given:
-            log.warning("%s has no effect in this version: every task is computed by this job itself", name)
+    if config.symmetry:
+        log.warning("symmetry has no effect in this version: every task is computed by this job itself")
     problem = loaded.problem
     setup = _setup(problem, config)
     if world is not None:
@@ -223,17 +222,23 @@ def _lead(begin: Start, load: Callable[[], tuple[Loaded, ExecutorConfig, Options
         raise in_source(error, loaded.source) from None
     description = _checked(crew.describe(), loaded.source)
     deadline = _deadline(begin, config)
+    threads = equipped.resources.threads
     with (
         StopRequest(deadline) as stop,
-        open_archive(loaded, table, options.checkpoint, options.overwrite, config, description) as archive,
+        open_archive(
+            loaded, table, options.checkpoint, options.overwrite, config, description, threads
+        ) as archive,
     ):
         hosts = dict(enumerate(world.hosts)) if world else dict.fromkeys(seats, socket.gethostname())
         pulse = Pulse(options.checkpoint, len(hosts))
         reused = archive.load()
+        cached = 0 if problem.keep_records else archive.reuse()  # a cache has no records
         progress = make_progress(options.progress, table.n_tasks, sys.stderr)
         try:
             if reused and options.progress != "none":
                 progress.message(f"{reused} of {table.n_tasks} tasks are in the checkpoint already")
+            if cached and options.progress != "none":
+                progress.message(f"{cached} of {table.n_tasks} tasks are reused from the cache")
             master, schedule = _farm(begin, config, table, archive, description, progress, hosts, stop, pulse)
         finally:
             progress.close()
@@ -250,6 +255,7 @@ def _lead(begin: Start, load: Callable[[], tuple[Loaded, ExecutorConfig, Options
             equipped,
             description,
             reused,
+            cached,
             archive,
             expected_error(problem, table, outcome, description.energy_errors),
         )
@@ -403,6 +409,7 @@ def _statistics(
     setup: Setup,
     description: Description,
     reused: int,
+    cached: int,
     archive: Archive,
     error: float,
 ) -> dict[str, Any]:
@@ -415,15 +422,16 @@ def _statistics(
         "hosts": sorted(set(begin.world.hosts)) if begin.world else [socket.gethostname()],
         "mpi_library": begin.world.library if begin.world else None,
         "threads_per_rank": threads,
-        "tasks_computed": len(archive.done) - reused,
+        "tasks_computed": len(archive.done) - reused - cached,
         "tasks_reused": reused,
+        "tasks_from_cache": cached,
         "wall_seconds": round(time.monotonic() - begin.began, 3),
         "farm_seconds": round(spent.wall, 3),
         "engine_seconds": round(spent.engine, 3),
         "master_seconds": round(spent.master, 3),
         "efficiency": round(spent.engine / (cores * spent.wall), 4) if spent.wall else None,
         "expected_error": error,
-        "bits_repeat": threads == 1,
+        "bits_repeat": threads == 1 and archive.repeats,
         "notes": dict(archive.notes),
         "programs": dict(description.versions),
     }

@@ -79,6 +79,12 @@ class Busy:
     hosts: tuple[Group, ...]
 
 
+def _computed(rows: Rows) -> Rows:
+    """Without what came out of a cache: its times and hosts are another job's."""
+    own = rows["rank"] >= 0
+    return rows if own.all() else rows[own]
+
+
 def _sessions(rows: Rows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Begin and end of every stretch of work [unix s]."""
     ends = rows["finished"]
@@ -99,6 +105,7 @@ def pace(rows: Rows, until: float | None) -> Pace:
     until
         Unix time up to which it has been running; None where it is not running.
     """
+    rows = _computed(rows)
     if not len(rows):
         return Pace(None, None, None, 0.0, 0)
     begins, ends = _sessions(rows)
@@ -122,6 +129,7 @@ def busy(rows: Rows, until: float | None) -> Busy:
     rows, until
         As for :func:`pace`.
     """
+    rows = _computed(rows)
     if not len(rows):
         return Busy(None, (), ())
     begins, ends = _sessions(rows)

@@ -181,7 +181,7 @@ def gather(
         sums=_sums(problem, table, done, energies),
         slowest=_slowest(table, rows, tasks, places, names),
         busy=busy(mine, until),
-        notes=(*notes, *_notes(signs, len(rows) - len(mine))),
+        notes=(*notes, *_notes(signs, len(rows) - len(mine), int((mine["rank"] < 0).sum()))),
     )
 
 
@@ -209,9 +209,11 @@ def state_of(signs: Signs, complete: bool) -> str:
     return "stopped" if signs.closed or said == "stopped" or signs.rescued else "killed"
 
 
-def _notes(signs: Signs, foreign: int) -> Iterator[str]:
+def _notes(signs: Signs, foreign: int, cached: int) -> Iterator[str]:
     if foreign:
         yield f"{foreign:,} further rows are not needed by the input that the checkpoint was last used for"
+    if cached:
+        yield f"{cached:,} answers came out of the cache and count in no pace"
     for file in signs.rescued:
         yield f"{file} holds finished tasks that the next run takes in"
 
@@ -344,6 +346,8 @@ def _slowest(
     places: NDArray[np.int64],
     names: list[str],
 ) -> tuple[Slow, ...]:
+    own = rows["rank"][places] >= 0
+    tasks, places = tasks[own], places[own]
     walls = rows["wall"][places]
     few = min(SLOWEST, len(walls))
     first = np.argpartition(-walls, few - 1)[:few] if few else np.empty(0, dtype=np.int64)

@@ -103,7 +103,7 @@ def result_text(result: Any) -> str:
         kind = result.input_data.specification.driver.value
         lines.append(f"{kind}: norm {norm:.10f} {'Eh/bohr' if kind == 'gradient' else 'Eh/bohr^2'}")
     if not run.get("bits_repeat", True):
-        lines.append("The engine used several threads: another run may differ in the last digits.")
+        lines.append("Tasks were computed on several threads: another run may differ in the last digits.")
     for note, count in run.get("notes", {}).items():
         lines.append(f"{count} tasks: {note}")
     lines.append(where_time_went(run))
@@ -114,7 +114,11 @@ def where_time_went(run: Mapping[str, Any]) -> str:
     """One paragraph on tasks and times."""
     computed, reused = run.get("tasks_computed", 0), run.get("tasks_reused", 0)
     wall, farm, ranks = run["wall_seconds"], run["farm_seconds"], max(1, run["ranks"])
-    text = f"{computed:,} tasks computed, {reused:,} from the checkpoint, in {format_duration(wall)}"
+    cached = run.get("tasks_from_cache", 0)
+    from_cache = f"{cached:,} from the cache, " if cached else ""
+    text = (
+        f"{computed:,} tasks computed, {reused:,} from the checkpoint, {from_cache}in {format_duration(wall)}"
+    )
     if not computed or not farm:
         return text + "."
     engine, master = run["engine_seconds"], run["master_seconds"]

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from qcmb_mpi.expansion.assemble import coordinates
 from qcmb_mpi.expansion.plan import Block, TaskTable
-from qcmb_mpi.store.format import FAILURE, ROW, Rows, join_keys, split_keys
+from qcmb_mpi.store.cache import Cache
+from qcmb_mpi.store.format import FAILURE, FROM_CACHE_THREADED, ROW, Rows, join_keys, split_keys
+from qcmb_mpi.store.rescue import Batch
 from qcmb_mpi.store.task_keys import Keys
 
 __all__ = ["Archive", "Results", "Store"]
@@ -98,6 +100,10 @@ class Archive:
         Place of each fragment in canonical order.
     store
         Where rows are kept.
+    cache
+        Folder of answers that jobs share, if there is one.
+    share_earlier
+        Whether what the store holds already is contributed to the cache too.
 
     Attributes
     ----------
@@ -105,6 +111,8 @@ class Archive:
         Which answers are there.
     energies : (n_tasks,) float64
         In Eh; NaN where there is none.
+    repeats
+        False if an answer came out of a cache whose last bits may not repeat.
     """
 
     def __init__(
@@ -114,25 +122,51 @@ class Archive:
         offsets: NDArray[np.int64],
         canonical: NDArray[np.int64],
         store: Store,
+        cache: Cache | None = None,
+        share_earlier: bool = True,
     ):
         self._table = table
         self._keys = keys
         self._offsets = offsets
         self._canonical = canonical
         self.store = store
+        self._cache = cache
+        self._share_earlier = share_earlier
         self.done = np.zeros(table.n_tasks, dtype=bool)
         self.energies = np.full(table.n_tasks, np.nan)
         self.notes: dict[str, int] = {}
+        self.repeats = True
         self._rows: list[Rows] = []  # those with derivatives
         self._row_of = np.full(0, -1)
 
     def load(self) -> int:
-        """Take over what the store holds already; returns how many tasks that answers."""
+        """Take over what the store holds already; returns how many tasks that answers.
+
+        What of it the cache lacks is contributed there.
+        """
         rows = self.store.rows()
         tasks, places = self._keys.find(split_keys(rows["key"]))
         if len(tasks):
-            self._take(tasks, rows[places])
+            rows = rows[places]
+            self._take(tasks, rows)
+            if self._cache is not None and self._share_earlier:
+                new = self._cache.lacks(tasks)
+                tasks, rows = tasks[new], rows[new]
+                for which, gradients, hessians in self.store.stream(rows):
+                    self._cache.add(tasks[which], Batch(rows[which], gradients, hessians))
         return int(self.done.sum())
+
+    def reuse(self) -> int:
+        """Take over what the cache has for tasks not yet done; returns how many tasks that answers."""
+        if self._cache is None:
+            return 0
+        before = int(self.done.sum())
+        for tasks, batch in self._cache.find(np.flatnonzero(~self.done)):
+            batch.rows["key"] = join_keys(self._keys.of(tasks))
+            self.store.append(batch.rows, batch.first, batch.second)
+            self._take(tasks, batch.rows)
+            self.store.save()
+        return int(self.done.sum()) - before
 
     def append(self, results: Results, seat: int, host: str) -> None:
         """Add answers that have just arrived."""
@@ -152,6 +186,8 @@ class Archive:
         rows["length"] = results.hessian_lengths if with_hessian else results.gradient_lengths
         gradients, hessians = self._canonical_order(results) if len(results.floats) else (np.empty(0),) * 2
         self.store.append(rows, gradients, hessians)
+        if self._cache is not None:
+            self._cache.add(results.tasks, Batch(rows, gradients, hessians))
         if any(results.records):
             self.store.append_records(keys, results.records)
         self._take(results.tasks, rows)
@@ -223,6 +259,7 @@ class Archive:
     def _take(self, tasks: NDArray[np.int64], rows: Rows) -> None:
         self.done[tasks] = True
         self.energies[tasks] = rows["energy"]
+        self.repeats &= not (rows["rank"] == FROM_CACHE_THREADED).any()
         for note in np.unique(rows["note"]).tolist() if rows["note"].any() else []:
             if note:
                 self.notes[note.decode()] = self.notes.get(note.decode(), 0) + int(

@@ -272,6 +272,12 @@ class Checkpoint:
         pending = [batch.rows for batch in self._writer.pending if batch.rows.dtype == ROW]
         return np.concatenate([rows, *pending])
 
+    @property
+    def versions(self) -> dict[str, str]:
+        """Program versions of the run that began it."""
+        versions: dict[str, str] = self._reader.attributes()["versions"]
+        return versions
+
     def records(self) -> Iterator[tuple[bytes, bytes]]:
         """Key and bytes of every saved full record."""
         for row, content in self._reader.each_record():

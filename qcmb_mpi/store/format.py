@@ -21,10 +21,13 @@ __all__ = [
     "FAILURE",
     "FORMAT",
     "FORMAT_VERSION",
+    "FROM_CACHE",
+    "FROM_CACHE_THREADED",
     "HESSIAN_ONLY",
     "RECORD",
     "ROW",
     "Rows",
+    "address",
     "crc",
     "is_row",
     "join_keys",
@@ -40,6 +43,11 @@ ENERGY_ONLY = -1
 """``gradient_offset`` of a row whose ``offset`` addresses ``/gradients`` (or nothing: length 0)."""
 HESSIAN_ONLY = -2
 """``gradient_offset`` of a row whose ``offset`` addresses ``/hessians`` and that has no gradient."""
+
+FROM_CACHE = -1
+"""``rank`` of an answer that another job computed and a cache passed on."""
+FROM_CACHE_THREADED = -2
+"""The same, computed on several threads: its last bits may not repeat."""
 
 Rows = NDArray[np.void]
 """A structured array of one of the types below."""
@@ -65,10 +73,10 @@ ROW = np.dtype(
 """One finished task.
 
 ``key`` is a sum of content hashes; ``energy`` in Eh; ``wall`` and ``cpu`` in s; ``finished`` in unix
-seconds; ``offset`` and ``length`` address ``/gradients`` [Eh/bohr] or ``/hessians`` [Eh/bohr^2] in
-float64 values.  ``gradient_offset`` >= 0 says that ``offset`` addresses ``/hessians`` and where the
-gradient of the same task (``sqrt(length)`` values) is.  ``note`` says what was done beyond the plain
-algorithm.  ``payload`` is the CRC32 of the gradient's bytes followed by the Hessian's; ``checksum``
+seconds; ``rank`` below zero says that the answer came out of a cache; ``offset`` and ``length`` address
+``/gradients`` [Eh/bohr] or ``/hessians`` [Eh/bohr^2] in float64 values.  ``gradient_offset`` >= 0 says
+that ``offset`` addresses ``/hessians`` and where the gradient of the same task (``sqrt(length)`` values)
+is.  ``note`` says what was done beyond the plain algorithm.  ``payload`` is the CRC32 of the gradient's bytes followed by the Hessian's; ``checksum``
 that of all other bytes of the row.
 """
 
@@ -133,6 +141,24 @@ def split_keys(keys: NDArray[Any]) -> NDArray[np.uint64]:
 def join_keys(words: NDArray[np.uint64]) -> NDArray[np.void]:
     """Pairs of words ``(n, 2) uint64`` (low, high) to keys as stored, ``(n,) V16``."""
     return np.ascontiguousarray(words, "<u8").reshape(-1, 2).view("V16").reshape(-1)
+
+
+def address(rows: Rows, gradients: int, hessians: int) -> None:
+    """Fill ``offset`` and ``gradient_offset``, in place, for derivatives laid end to end.
+
+    Parameters
+    ----------
+    rows : (n,) ROW
+        ``length`` and ``gradient_offset`` say what they have.
+    gradients, hessians
+        Where the first row's values will be.
+    """
+    n_gradient, n_hessian = payload_lengths(rows)
+    g_offset = gradients + np.cumsum(n_gradient) - n_gradient
+    h_offset = hessians + np.cumsum(n_hessian) - n_hessian
+    kind = rows["gradient_offset"]
+    rows["offset"] = np.where(n_hessian > 0, h_offset, np.where(n_gradient > 0, g_offset, 0))
+    rows["gradient_offset"] = np.where(kind >= 0, g_offset, kind)
 
 
 def payload_lengths(rows: Rows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

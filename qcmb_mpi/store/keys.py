@@ -18,7 +18,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["add128", "fragment_digests", "level_digest", "subtract128", "sum128", "task_keys"]
+__all__ = [
+    "add128",
+    "fragment_digests",
+    "level_digest",
+    "subtract128",
+    "sum128",
+    "task_keys",
+    "version_digest",
+]
 
 Words = NDArray[np.uint64]
 
@@ -94,6 +102,11 @@ def level_digest(
     text = json.dumps(dict(keywords), sort_keys=True, separators=(",", ":"), default=repr)
     parts = (program.casefold(), method.casefold(), (basis or "").casefold(), text, driver.casefold())
     return _digest(b"level", *(part.encode() for part in parts))
+
+
+def version_digest(version: str) -> Words:
+    """Hash of a program's version, ``(2,) uint64``."""
+    return _digest(b"version", version.encode())
 
 
 def add128(a: Words, b: Words) -> Words:

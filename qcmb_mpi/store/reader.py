@@ -21,7 +21,7 @@ _SLAB = 1 << 16
 _BLOCK = 1 << 22
 """Derivative values held at once (32 MiB)."""
 _GAP = 1 << 13
-"""Values worth reading in vain rather than reading twice."""
+"""Derivative values worth reading in vain rather than reading twice."""
 
 Floats = NDArray[np.float64]
 
@@ -99,12 +99,16 @@ class Reader:
         values: Floats = self.file[name][offset : offset + length]
         return values
 
-    def gather(self, name: str, offsets: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[Any]:
+    def gather(
+        self, name: str, offsets: NDArray[np.int64], lengths: NDArray[np.int64], gap: int = _GAP
+    ) -> NDArray[Any]:
         """Pieces of a flat dataset, one after the other.
 
         Parameters
         ----------
         offsets, lengths : (n,) int64
+        gap
+            Values between two pieces that are worth reading in vain.
 
         Returns
         -------
@@ -118,7 +122,7 @@ class Reader:
         order = np.argsort(offsets, kind="stable")
         begins = offsets[order]
         ends = np.maximum.accumulate(begins + lengths[order])
-        breaks = np.flatnonzero(begins[1:] > ends[:-1] + _GAP) + 1
+        breaks = np.flatnonzero(begins[1:] > ends[:-1] + gap) + 1
         firsts = np.concatenate([[0], breaks])
         lasts = np.concatenate([breaks, [len(begins)]]) - 1
         slabs = [dataset[begins[i] : ends[j]] for i, j in zip(firsts, lasts, strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from qcmb_mpi.store.keys import (
     subtract128,
     sum128,
     task_keys,
+    version_digest,
 )
 
 __all__ = ["Keys", "make_keys"]
@@ -42,6 +44,12 @@ class Keys:
         self._in_basis = subtract128(self._ghost, self._field)  # on top of its part in the field
         self._whole = sum128(self._ghost)
         self._all_field = sum128(self._field)
+
+    def with_versions(self, versions: Sequence[str]) -> Keys:
+        """The same with the version of each level's program as part of every key."""
+        keys = copy.copy(self)
+        keys._levels = add128(self._levels, np.array([version_digest(version) for version in versions]))
+        return keys
 
     def of(self, tasks: NDArray[np.int64]) -> NDArray[np.uint64]:
         """Keys of some tasks, shape (n, 2)."""

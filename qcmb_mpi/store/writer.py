@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qcmb_mpi.store.format import FAILURE, RECORD, ROW, Rows, crc, join_keys, payload_lengths, seal
+from qcmb_mpi.store.format import FAILURE, RECORD, ROW, Rows, address, crc, join_keys, payload_lengths, seal
 from qcmb_mpi.store.hdf5 import hdf5
 from qcmb_mpi.store.layout import TABLES, Column
 from qcmb_mpi.store.reader import Floats, payload_sums
@@ -67,11 +67,7 @@ class Writer:
                     f"{len(gradients)} gradient and {len(hessians)} Hessian values for rows that claim "
                     f"{n_gradient.sum()} and {n_hessian.sum()}"
                 )
-            g_offset = self._ends["gradients"] + np.cumsum(n_gradient) - n_gradient
-            h_offset = self._ends["hessians"] + np.cumsum(n_hessian) - n_hessian
-            kind = rows["gradient_offset"]
-            rows["offset"] = np.where(n_hessian > 0, h_offset, np.where(n_gradient > 0, g_offset, 0))
-            rows["gradient_offset"] = np.where(kind >= 0, g_offset, kind)
+            address(rows, self._ends["gradients"], self._ends["hessians"])
             rows["payload"] = payload_sums(rows, gradients, hessians)
             self._ends["gradients"] += len(gradients)
             self._ends["hessians"] += len(hessians)

@@ -46,12 +46,14 @@ log = logging.getLogger("qcmb_mpi")
 
 EVERY = 60.0  # s between two contributions at least
 SHARE = 0.05  # of the job's time so far, between two: a long job leaves a hundred files, not thousands
-MOST_BYTES = 64 << 20  # of derivatives and rows waiting, above which they are contributed at once
+MOST_BYTES = 64 << 20  # of what waits to be contributed, above which that is done at once
+MOST_ROWS = 50_000  # rows waiting, likewise: a tenth of a second, which nobody has to wait for
 PORTION = 1 << 21  # tasks looked up at once
 SLAB = 1 << 16  # rows taken out of a file at once
 MANY = 16  # small files that are worth merging
 FULL = 256 << 20  # bytes of a file that is not merged any more
-REST = 1 << 20  # bytes below which files count as equally small
+PART = 4  # times the size of the largest file merged, at least, is the size of the merged one
+TIDYING = 0.02  # of the job's time that merging may take
 FORSAKEN = 3600.0  # s after which a temporary file has no writer any more
 _ENDING = ".answers"
 _TEMPORARY = ".writing"
@@ -84,7 +86,7 @@ class Cache:
         self._began = time.monotonic()
         self._due = self._began + EVERY
         self._waiting: list[tuple[Tasks, Batch]] = []
-        self._bytes = 0
+        self._bytes = self._n_rows = 0
         self._warned: set[str] = set()
         try:
             if folder.exists() and not folder.is_dir():
@@ -186,12 +188,13 @@ class Cache:
         """
         self._waiting.append((tasks, batch))
         self._bytes += batch.nbytes
-        if time.monotonic() >= self._due or self._bytes > MOST_BYTES:
+        self._n_rows += len(tasks)
+        if time.monotonic() >= self._due or self._bytes > MOST_BYTES or self._n_rows > MOST_ROWS:
             self.contribute()
 
     def contribute(self) -> None:
         """Put what was taken in into the folder."""
-        waiting, self._waiting, self._bytes = self._waiting, [], 0
+        waiting, self._waiting, self._bytes, self._n_rows = self._waiting, [], 0, 0
         if waiting:
             tasks = np.concatenate([some for some, _ in waiting])
             rows = np.concatenate([batch.rows for _, batch in waiting])
@@ -241,14 +244,17 @@ class Cache:
 
     def _tidy(self) -> None:
         """Merge small files if there are many, and remove what killed jobs have left."""
-        if len(self._small()) < MANY:
+        if not self._small():
             return
         try:
             lock = WriterLock(self._folder / "merging")
         except StoreError:  # somebody is at it
             return
+        begin = time.monotonic()
+        patience = TIDYING * (begin - self._began)
         try:
-            self._merge(self._small())
+            while self._merge(self._small()) and time.monotonic() < begin + patience:
+                pass
             self._sweep()
         except OSError as error:
             self._warn(f"{self._folder}: files of the cache could not be merged ({error.strerror or error})")
@@ -256,50 +262,45 @@ class Cache:
             lock.release()
 
     def _small(self) -> list[Path]:
-        """Small files of about equal size, for which merging pays; none if they are few."""
-        sizes: list[tuple[int, Path]] = []
+        """Small files, none far larger than the others, that are worth merging; none if they are few."""
+        entries: list[tuple[int, Path]] = []
         for name in self._names():
             path = self._folder / name
             with contextlib.suppress(OSError):
                 entry = path.stat()
                 if entry.st_uid == os.geteuid():  # others' files could not be removed
-                    sizes.append((entry.st_size, path))
-        found: list[Path] = []
-        total = 0
-        for size, path in sorted(sizes):
-            # a large one is rewritten only together with as much again
-            if size > max(REST, total) or total + size > FULL:
-                break
-            found.append(path)
-            total += size
-        return found if len(found) >= MANY else []
+                    entries.append((entry.st_size, path))
+        entries.sort()
+        sizes = np.array([size for size, _ in entries], dtype=np.int64)
+        totals = np.cumsum(sizes)
+        # each file is rewritten a few times only, since what it is merged into is some times larger
+        ends = np.flatnonzero((PART * sizes <= totals) & (totals <= FULL)) + 1
+        end = int(ends.max(initial=0))
+        return [path for _, path in entries[:end]] if end >= MANY else []
 
-    def _merge(self, paths: list[Path]) -> None:
-        with contextlib.ExitStack() as stack:
-            segments: list[tuple[Path, Segment]] = []
-            for path in paths:
-                try:
-                    segments.append((path, stack.enter_context(Segment(path))))
-                except (OSError, Damaged) as error:
-                    self._ignore(path, error)
-            batches: list[Batch] = []
-            merged: list[Path] = []
-            for path, segment in segments:
-                try:
+    def _merge(self, paths: list[Path]) -> bool:
+        """Put what some files hold into one and remove them; whether that was done."""
+        batches: list[Batch] = []
+        merged: list[Path] = []
+        for path in paths:
+            try:
+                with Segment(path) as segment:
                     batches += [batch for _, batch in _take(segment, np.arange(segment.n))]
-                    merged.append(path)
-                except (OSError, Damaged) as error:
-                    self._ignore(path, error)
+                merged.append(path)
+            except (OSError, Damaged) as error:
+                self._ignore(path, error)
         if len(merged) < 2:
-            return
+            return False
         rows = np.concatenate([batch.rows for batch in batches])
         new = _firsts(rows)
         edges = np.cumsum([len(batch.rows) for batch in batches])[:-1]
         kept = [chosen(batch, some) for batch, some in zip(batches, np.split(new, edges), strict=True)]
-        if self._write(rows[new], _pieces(kept)):
-            for path in merged:
-                with contextlib.suppress(OSError):
-                    path.unlink()
+        if not self._write(rows[new], _pieces(kept)):
+            return False
+        for path in merged:
+            with contextlib.suppress(OSError):
+                path.unlink()
+        return True
 
     def _sweep(self) -> None:
         """Remove temporary files that nobody writes any more."""

@@ -76,8 +76,8 @@ ROW = np.dtype(
 seconds; ``rank`` below zero says that the answer came out of a cache; ``offset`` and ``length`` address
 ``/gradients`` [Eh/bohr] or ``/hessians`` [Eh/bohr^2] in float64 values.  ``gradient_offset`` >= 0 says
 that ``offset`` addresses ``/hessians`` and where the gradient of the same task (``sqrt(length)`` values)
-is.  ``note`` says what was done beyond the plain algorithm.  ``payload`` is the CRC32 of the gradient's bytes followed by the Hessian's; ``checksum``
-that of all other bytes of the row.
+is.  ``note`` says what was done beyond the plain algorithm.  ``payload`` is the CRC32 of the gradient's
+bytes followed by the Hessian's; ``checksum`` that of all other bytes of the row.
 """
 
 FAILURE = np.dtype(

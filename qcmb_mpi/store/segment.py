@@ -220,7 +220,8 @@ def write_segment(path: Path, rows: Rows, pieces: Iterable[Piece]) -> None:
     with open(path, "xb") as file:
         at = [sections["gradients"].begin, sections["hessians"].begin]
         for which, *flat in pieces:
-            rows["payload"][which] = payload_sums(rows[which], *flat)
+            if any(map(len, flat)):
+                rows["payload"][which] = payload_sums(rows[which], *flat)
             for i, values in enumerate(flat):
                 if len(values):
                     file.seek(at[i])

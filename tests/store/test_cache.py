@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from checkpoints import HERE, check_derivatives, make_rows, numbers, run_child, values
+from checkpoints import HERE, check_derivatives, make_rows, numbers, values
 
 from qcmb_mpi.errors import StoreError
 from qcmb_mpi.store import cache as module
@@ -119,8 +119,9 @@ def test_contributions_wait_for_a_minute_and_grow_rarer(tmp_path, monkeypatch):
     assert len(times) < 150
 
 
-def test_much_waiting_is_contributed_before_the_minute(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "MOST_BYTES", 90_000)
+@pytest.mark.parametrize(("limit", "value"), [("MOST_BYTES", 90_000), ("MOST_ROWS", 499)])
+def test_much_waiting_is_contributed_before_the_minute(tmp_path, monkeypatch, limit, value):
+    monkeypatch.setattr(module, limit, value)
     cache = open_cache(tmp_path)
     cache.add(np.arange(100), batch_of(0, 100))
     assert files(tmp_path) == []
@@ -131,9 +132,9 @@ def test_much_waiting_is_contributed_before_the_minute(tmp_path, monkeypatch):
 def test_whether_bits_repeat_is_passed_on(tmp_path):
     contribute(tmp_path, 0, 2, repeats=True)
     contribute(tmp_path, 2, 2, repeats=False)
-    ranks = {
-        t: int(r) for ts, b in open_cache(tmp_path).find(np.arange(4)) for t, r in zip(ts, b.rows["rank"])
-    }
+    ranks = {}
+    for tasks, batch in open_cache(tmp_path).find(np.arange(4)):
+        ranks.update(zip(tasks.tolist(), batch.rows["rank"].tolist(), strict=True))
     assert ranks == {0: -1, 1: -1, 2: -2, 3: -2}
 
 
@@ -206,8 +207,7 @@ def test_many_small_files_become_one_and_nothing_is_lost(tmp_path):
     assert sorted(found(tmp_path, range(2000))) == before
 
 
-def test_a_large_file_is_not_rewritten_for_a_few_small_ones(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "REST", 1000)
+def test_a_large_file_is_not_rewritten_for_a_few_small_ones(tmp_path):
     large = contribute(tmp_path, 0, 3000)
     for i in range(module.MANY):
         contribute(tmp_path, 3000 + 3 * i, 3)

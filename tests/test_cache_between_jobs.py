@@ -75,6 +75,10 @@ def test_a_second_job_computes_nothing_and_has_the_bits_of_the_first(
         assert status["busy"]["ranks"] == []
         assert status["slowest"] == []
         assert any("came out of the cache" in note for note in status["notes"])
+        program.succeed("report", "input.checkpoint.h5")
+        page = (program.folder / "input.report.html").read_text()
+        assert "computing, on 0 ranks" in page
+        assert "First task begun" not in page
 
 
 def test_hessians_come_out_of_the_cache_as_they_were(program: Program) -> None:

@@ -135,8 +135,9 @@ class Gathered:
         Label, wall time, rank and host of the slowest tasks.
     seats
         Rank and host of everyone who has finished a task, in order.
-    seat_of, begun, finished : (n_done,)
-        Who computed each task and when, in unix seconds.
+    seat_of, begun, finished, n_real : (n_computed,)
+        Who computed each task and when, in unix seconds, and its real fragments; without tasks whose
+        answers came out of a cache.
     """
 
     material: Material
@@ -166,7 +167,8 @@ class Gathered:
 def gather(material: Material) -> Gathered:
     """Work out everything."""
     units = Units.known()
-    rows = material.rows
+    own = material.rows["rank"] >= 0  # times and ranks of what came out of a cache are another job's
+    rows = material.rows[own]
     who = rows[["rank", "host"]].astype([("rank", "<i4"), ("host", "S32")])
     seats, seat_of = np.unique(who, return_inverse=True)
     gone = {failure.label for failure in material.failures if failure.label and not failure.recovered}
@@ -185,7 +187,7 @@ def gather(material: Material) -> Gathered:
         seat_of=seat_of.astype(np.int64),
         begun=rows["finished"] - rows["wall"],
         finished=rows["finished"].astype(np.float64),
-        n_real=n_real[material.archive.done],
+        n_real=n_real[material.archive.done][own],
     )
 
 

@@ -100,6 +100,6 @@ def _cards(gathered: Gathered) -> str:
         if top.total is not None:
             cards.append((f"{number(top.total)} Eh", what.format("total")))
     cards.append((f"{gathered.n_done:,} of {gathered.n_tasks:,}", "tasks done"))
-    engine = sum(group.walls[0] for group in gathered.groups)
+    engine = float((gathered.finished - gathered.begun).sum())
     cards.append((format_duration(engine), f"computing, on {len(gathered.seats)} ranks"))
     return "".join(f'<div class="card"><b>{escape(a)}</b><span>{escape(b)}</span></div>' for a, b in cards)

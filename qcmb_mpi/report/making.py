@@ -42,7 +42,7 @@ def times_section(gathered: Gathered) -> str:
     ]
     slow = [[label, f"{wall:.3f}", str(rank), host] for label, wall, rank, host in gathered.slowest]
     times = ""
-    if gathered.n_done:
+    if gathered.seats:
         begin, end = float(gathered.begun.min()), float(gathered.finished.max())
         spent = format_duration(float((gathered.finished - gathered.begun).sum()))
         times = (

@@ -52,7 +52,7 @@ def _fill(n_real: int) -> str:
 
 def timeline(gathered: Gathered) -> Figure | None:
     """Who computed when; stretches in which nobody did are cut out and marked."""
-    if not gathered.n_done:
+    if not gathered.seats:
         return None
     n_seats = len(gathered.seats)
     cut, breaks = _without_pauses(gathered.begun, gathered.finished)

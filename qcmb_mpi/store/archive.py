@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from qcmb_mpi.expansion.assemble import coordinates
 from qcmb_mpi.expansion.plan import Block, TaskTable
 from qcmb_mpi.store.cache import Cache
-from qcmb_mpi.store.format import FAILURE, FROM_CACHE_THREADED, ROW, Rows, join_keys, split_keys
+from qcmb_mpi.store.format import FAILURE, FROM_CACHE_THREADED, ROW, Rows, claim, join_keys, split_keys
 from qcmb_mpi.store.rescue import Batch
 from qcmb_mpi.store.task_keys import Keys
 
@@ -182,8 +182,7 @@ class Archive:
         rows["host"] = host.encode()
         if any(results.notes):
             rows["note"] = [note.encode() for note in results.notes]
-        with_hessian = results.hessian_lengths.any()
-        rows["length"] = results.hessian_lengths if with_hessian else results.gradient_lengths
+        claim(rows, results.gradient_lengths, results.hessian_lengths)
         gradients, hessians = self._canonical_order(results) if len(results.floats) else (np.empty(0),) * 2
         self.store.append(rows, gradients, hessians)
         if self._cache is not None:

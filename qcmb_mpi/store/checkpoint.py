@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcmb_mpi.errors import StoreError
-from qcmb_mpi.store.format import ENERGY_ONLY, FAILURE, HESSIAN_ONLY, ROW, Rows
+from qcmb_mpi.store.format import FAILURE, ROW, Rows
 from qcmb_mpi.store.leftovers import take_in
 from qcmb_mpi.store.lock import WriterLock
 from qcmb_mpi.store.opening import open_locked
@@ -150,9 +150,8 @@ class Checkpoint:
         Parameters
         ----------
         rows : (n,) ROW
-            ``length`` filled in; where there are Hessians it counts their values, and the task's
-            gradient, if any are given, has ``sqrt(length)``.  Offsets and checksums are filled in here,
-            in place.
+            ``length`` and ``gradient_offset`` say what each has (:func:`~qcmb_mpi.store.format.claim`).
+            Offsets and checksums are filled in here, in place.
         gradients : (sum of their lengths,) float64
             In Eh/bohr, laid end to end in the order of the rows.
         hessians : (sum of their lengths,) float64
@@ -160,11 +159,6 @@ class Checkpoint:
         """
         gradients = np.array(gradients, np.float64).reshape(-1)
         hessians = np.array(hessians, np.float64).reshape(-1)
-        rows["gradient_offset"] = ENERGY_ONLY
-        if len(hessians):
-            # Until the offsets are known, 0 says "there is one".
-            kind = 0 if len(gradients) else HESSIAN_ONLY
-            rows["gradient_offset"] = np.where(rows["length"] == 0, ENERGY_ONLY, kind)
         self._writer.place(rows, gradients, hessians)
 
     def append_failures(self, failures: Rows) -> None:

@@ -28,6 +28,7 @@ __all__ = [
     "ROW",
     "Rows",
     "address",
+    "claim",
     "crc",
     "is_row",
     "join_keys",
@@ -141,6 +142,21 @@ def split_keys(keys: NDArray[Any]) -> NDArray[np.uint64]:
 def join_keys(words: NDArray[np.uint64]) -> NDArray[np.void]:
     """Pairs of words ``(n, 2) uint64`` (low, high) to keys as stored, ``(n,) V16``."""
     return np.ascontiguousarray(words, "<u8").reshape(-1, 2).view("V16").reshape(-1)
+
+
+def claim(rows: Rows, gradients: NDArray[np.int64], hessians: NDArray[np.int64]) -> None:
+    """Fill ``length`` and ``gradient_offset``, in place, with what each row has.
+
+    Parameters
+    ----------
+    rows : (n,) ROW
+    gradients, hessians : (n,) int64
+        Values of each row's gradient and Hessian.  Until offsets are known (:func:`address`), 0 as
+        ``gradient_offset`` says that there is a gradient beside the Hessian.
+    """
+    rows["length"] = np.where(hessians > 0, hessians, gradients)
+    beside = np.where(gradients > 0, 0, HESSIAN_ONLY)
+    rows["gradient_offset"] = np.where(hessians > 0, beside, ENERGY_ONLY)
 
 
 def address(rows: Rows, gradients: int, hessians: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from qcmb_mpi.store.format import ENERGY_ONLY, HESSIAN_ONLY, ROW, Rows, join_keys, payload_lengths
+from qcmb_mpi.store.format import ROW, Rows, address, join_keys, payload_lengths
 
 __all__ = ["Memory"]
 
@@ -29,14 +29,8 @@ class Memory:
         self._records: list[tuple[bytes, bytes]] = []
 
     def append(self, rows: Rows, gradients: Floats = _NOTHING, hessians: Floats = _NOTHING) -> None:
-        """Take in finished tasks; offsets are filled in, in place."""
-        with_hessian = len(hessians) > 0
-        rows["gradient_offset"] = (0 if len(gradients) else HESSIAN_ONLY) if with_hessian else ENERGY_ONLY
-        n_gradient, n_hessian = payload_lengths(rows)
-        first = self._ends[0] + np.cumsum(n_gradient) - n_gradient
-        rows["offset"] = self._ends[1] + np.cumsum(n_hessian) - n_hessian if with_hessian else first
-        if with_hessian and len(gradients):
-            rows["gradient_offset"] = first
+        """Take in finished tasks, as :meth:`qcmb_mpi.store.checkpoint.Checkpoint.append` does."""
+        address(rows, *self._ends)
         self._ends = [self._ends[0] + len(gradients), self._ends[1] + len(hessians)]
         self._gradients.append(gradients)
         self._hessians.append(hessians)

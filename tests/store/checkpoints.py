@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from qcmb_mpi.store.checkpoint import Checkpoint
-from qcmb_mpi.store.format import ROW, join_keys, payload_lengths, split_keys
+from qcmb_mpi.store.format import ROW, claim, join_keys, payload_lengths, split_keys
 
 JOB = {
     "fingerprint": {"molecule": "m1", "levels": "l1"},
@@ -21,14 +21,14 @@ JOB = {
 HERE = str(Path(__file__).parent)
 
 
-def make_rows(first: int, n: int, length: int = 0) -> np.ndarray:
+def make_rows(first: int, n: int, gradient: int = 0, hessian: int = 0) -> np.ndarray:
     """Rows of the tasks ``first`` ... ``first + n - 1``."""
     number = np.arange(first, first + n, dtype=np.uint64)
     rows = np.zeros(n, ROW)
     rows["key"] = join_keys(np.stack([number + np.uint64(1), ~number], axis=1))
     rows["energy"] = -76.0 - 1e-7 * number
     rows["host"] = b"node1"
-    rows["length"] = length
+    claim(rows, np.full(n, gradient), np.full(n, hessian))
     return rows
 
 

@@ -11,6 +11,7 @@ from checkpoints import JOB, check_derivatives, make_rows, numbers, run_child, v
 from qcmb_mpi.errors import StoreError
 from qcmb_mpi.store.checkpoint import Checkpoint, WriteFailed
 from qcmb_mpi.store.format import FAILURE
+from qcmb_mpi.store.memory import Memory
 from qcmb_mpi.store.rescue import Batch, leave_batches
 from qcmb_mpi.store.snapshot import read
 from qcmb_mpi.store.status import read_status, write_status
@@ -25,8 +26,8 @@ def fill(checkpoint):
     """Tasks 0-9: energies, 10-19: gradients, 20-29: Hessians and gradients, 30-34: Hessians only."""
     checkpoint.append(make_rows(0, 10))
     checkpoint.append(make_rows(10, 10, 6), values(10, 10, 6))
-    checkpoint.append(make_rows(20, 10, 36), values(20, 10, 6), values(20, 10, 36))
-    checkpoint.append(make_rows(30, 5, 36), hessians=values(30, 5, 36))
+    checkpoint.append(make_rows(20, 10, 6, 36), values(20, 10, 6), values(20, 10, 36))
+    checkpoint.append(make_rows(30, 5, hessian=36), hessians=values(30, 5, 36))
     failure = np.zeros(1, FAILURE)
     failure["key"] = make_rows(77, 1)["key"]
     failure["message"] = b"did not converge"
@@ -156,9 +157,7 @@ def test_rescued_rows_are_taken_in_once(path):
         fill(checkpoint)
         known = checkpoint.rows()
     old = Batch(known[8:12], values(10, 2, 6))
-    rows = make_rows(40, 3, 6)
-    rows["gradient_offset"] = -1
-    new = Batch(rows, values(40, 3, 6))
+    new = Batch(make_rows(40, 3, 6), values(40, 3, 6))
     place = leave_batches(path, None, lambda: iter([old, new]))
     with open(place, "ab") as file:
         file.write(b"qcmbresc torn")
@@ -221,3 +220,21 @@ def test_status_is_replaced_whole(path):
     assert read_status(path) == {"done": 2}
     assert len(os.listdir(path.parent)) == 1
     assert not write_status(path / "nowhere", {})
+
+
+@pytest.mark.parametrize("kind", [Checkpoint, Memory])
+def test_one_append_may_mix_rows_with_and_without_derivatives(kind, tmp_path):
+    store = Memory() if kind is Memory else Checkpoint.open(tmp_path / "x.h5", **JOB)
+    parts = [make_rows(0, 2, 6, 36), make_rows(2, 1, hessian=36), make_rows(3, 1), make_rows(4, 2, 6, 36)]
+    store.append(
+        np.concatenate(parts),
+        np.concatenate([values(0, 2, 6), values(4, 2, 6)]),
+        np.concatenate([values(0, 2, 36), values(2, 1, 36), values(4, 2, 36)]),
+    )
+    store.save()
+    rows = store.rows()[::-1]  # each found by its address, not by its place
+    pieces = [piece[1:] for piece in store.stream(rows)]
+    gradients, hessians = (np.concatenate(part) for part in zip(*pieces, strict=True))
+    assert gradients.tolist() == [*values(5, 1, 6), *values(4, 1, 6), *values(1, 1, 6), *values(0, 1, 6)]
+    assert hessians.reshape(-1, 36).tolist() == [values(n, 1, 36).tolist() for n in (5, 4, 2, 1, 0)]
+    store.close()

@@ -29,7 +29,7 @@ def original(tmp_path_factory):
     for first in range(400, 800, 40):
         checkpoint.append(make_rows(first, 40, 9), values(first, 40, 9))
     for first in range(800, 1000, 40):
-        checkpoint.append(make_rows(first, 40, 36), values(first, 40, 6), values(first, 40, 36))
+        checkpoint.append(make_rows(first, 40, 6, 36), values(first, 40, 6), values(first, 40, 36))
         checkpoint.save()
     checkpoint.append_records(np.arange(20, dtype=np.uint64).reshape(10, 2), [b"record" * 50] * 10)
     checkpoint.save(sync=True)

@@ -25,7 +25,7 @@ for i, n in enumerate(sizes):
     kind = i % 3
     if kind == 0: checkpoint.append(make_rows(done, n))
     if kind == 1: checkpoint.append(make_rows(done, n, 36), values(done, n, 36))
-    if kind == 2: checkpoint.append(make_rows(done, n, 36), values(done, n, 6), values(done, n, 36))
+    if kind == 2: checkpoint.append(make_rows(done, n, 6, 36), values(done, n, 6), values(done, n, 36))
     done += n
     checkpoint.save(sync=i % 50 == 0)
     print(done, flush=True)

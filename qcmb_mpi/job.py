@@ -30,8 +30,9 @@ from qcmb_mpi.farm.launcher import check_world, clean_environment, detect
 from qcmb_mpi.farm.local import Crew
 from qcmb_mpi.farm.master import Master
 from qcmb_mpi.farm.messages import Tag
+from qcmb_mpi.farm.policy import Policy
 from qcmb_mpi.farm.runner import Description, Setup
-from qcmb_mpi.farm.schedule import Policy, Schedule, State
+from qcmb_mpi.farm.schedule import Schedule, State
 from qcmb_mpi.farm.worker import stand_by, work
 from qcmb_mpi.inputs import Loaded
 from qcmb_mpi.inputs.fields import in_source
@@ -375,13 +376,9 @@ def _unfinished(
     complete = partial_result(problem, table, archive, assemble(problem, table, archive))
     names = [level.name for level in problem.levels]
     failures = [
-        FailedTask(
-            table.label(task, names),
-            master.last_kinds[task].word,
-            master.last_words[task],
-            int(schedule.tries(np.array([task]))[0]),
-        )
+        FailedTask(table.label(task, names), kind.word, message, int(schedule.tries(np.array([task]))[0]))
         for task in np.flatnonzero(schedule.state == State.FAILED).tolist()
+        for kind, message in [master.verdict(task)]
     ]
     look = f"\n`python -m qcmb_mpi status {checkpoint}` shows what is there." if checkpoint else ""
     if schedule.n_done + schedule.n_failed < table.n_tasks:
@@ -392,7 +389,7 @@ def _unfinished(
             table.n_tasks,
             complete,
         )
-    listed = "\n".join(f"  {f.label}: {f.kind}: {f.message.splitlines()[0]}" for f in failures[:20])
+    listed = "\n".join(f"  {f.label}: {f.kind}: {_first_line(f.message)}" for f in failures[:20])
     more = f"\n  and {len(failures) - 20} more" if len(failures) > 20 else ""
     return TasksFailed(
         f"{len(failures)} of {table.n_tasks} tasks failed for good; all others are computed and saved. "
@@ -400,6 +397,10 @@ def _unfinished(
         failures,
         complete,
     )
+
+
+def _first_line(message: str) -> str:
+    return message.partition("\n")[0] or "(no message)"
 
 
 def _statistics(

@@ -12,7 +12,8 @@ import pytest
 from qcmb_mpi.engine.base import Answer
 from qcmb_mpi.farm.cost import CostModel
 from qcmb_mpi.farm.messages import Answers, Frames, pack_answer
-from qcmb_mpi.farm.schedule import Policy, Schedule
+from qcmb_mpi.farm.policy import Policy
+from qcmb_mpi.farm.schedule import Schedule
 from qcmb_mpi.pulse import Pulse
 from qcmb_mpi.recorder import SAVE_EVERY, SAVE_WITHIN, Recorder
 from qcmb_mpi.report.progress import make_progress

@@ -117,8 +117,7 @@ class Master:
         self._answered_at = time.monotonic()
         self._patience = WATCH
         self._ran_dry = 0
-        self.last_words: dict[int, str] = {}  # task -> message of its last failure
-        self.last_kinds: dict[int, Kind] = {}
+        self._last_failures: dict[int, tuple[Kind, str]] = {}  # of each task that has failed
         self.statistics = Statistics()
 
     def run(self) -> Finish:
@@ -137,6 +136,10 @@ class Master:
         self.statistics.wall = time.monotonic() - begin
         self.statistics.seats = len(self._joined)
         return self._finish
+
+    def verdict(self, task: int) -> tuple[Kind, str]:
+        """Kind and message of what a task that failed for good came to grief by."""
+        return self._last_failures.get(task, (Kind.LOST, "set aside, since ranks were lost that had it"))
 
     def _nap(self, now: float) -> float:
         """Seconds until the next round: long while all is well, short while a rank may be waiting.
@@ -176,9 +179,9 @@ class Master:
         attempts = self._schedule.tries(tasks)
         for position in np.flatnonzero(kinds).tolist():
             task = int(tasks[position])
-            self.last_words[task] = answers.text(position)
-            self.last_kinds[task] = Kind(int(kinds[position]))
-            self._tell(Failed(seat, task, self.last_kinds[task]), now)
+            kind = Kind(int(kinds[position]))
+            self._last_failures[task] = kind, answers.text(position)
+            self._tell(Failed(seat, task, kind), now)
         if kinds.any():
             self._sink.append_failures(answers.only(kinds != 0), seat, attempts[kinds != 0])
             answers, attempts = answers.only(kinds == 0), attempts[kinds == 0]

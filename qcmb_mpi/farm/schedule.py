@@ -80,7 +80,7 @@ from qcmb_mpi.farm.events import (
 from qcmb_mpi.farm.policy import Policy
 from qcmb_mpi.farm.queue import Queue
 
-__all__ = ["Policy", "Schedule", "State"]
+__all__ = ["Schedule", "State"]
 
 LOST_LIMIT = 3  # a task that was on this many seats when they were lost is set aside
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from qcmb_mpi.engine.failures import Kind
 from qcmb_mpi.farm.cost import CostModel
 from qcmb_mpi.farm.events import Answered, Failed, Finish, Joined, Keep, Lost, Send, StopAsked, Tick
-from qcmb_mpi.farm.schedule import LOST_LIMIT, Policy, Schedule, State
+from qcmb_mpi.farm.policy import Policy
+from qcmb_mpi.farm.schedule import LOST_LIMIT, Schedule, State
 from qcmb_mpi.farm.simulate import Faults, Simulation
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qcmb_mpi.archiving import job_keys
 from qcmb_mpi.errors import InputError, StoreError
@@ -24,7 +26,7 @@ from qcmb_mpi.store.memory import Memory
 from qcmb_mpi.store.snapshot import Snapshot, read
 from qcmb_mpi.store.task_keys import Keys
 
-__all__ = ["look"]
+__all__ = ["Planned", "look", "planned", "snapshot_of"]
 
 
 class _Kept(Memory):
@@ -44,6 +46,46 @@ class _Kept(Memory):
         return self._snapshot.stream(rows)
 
 
+@dataclass(frozen=True, eq=False)
+class Planned:
+    """What the input that is kept in a checkpoint asks for.
+
+    Attributes
+    ----------
+    problem, table, keys
+        The problem, its tasks and their keys.
+    canonical : (n_fragments,) int64
+        Place of each fragment in canonical order.
+    """
+
+    problem: Problem
+    table: TaskTable
+    keys: Keys
+    canonical: NDArray[np.int64]
+
+
+def snapshot_of(path: Path) -> Snapshot:
+    """What a checkpoint holds at this moment; raises StoreError in words that lead on."""
+    try:
+        return read(path)
+    except StoreError as error:
+        beside = path.with_name(f"{path.stem}.checkpoint.h5")  # of an input file's job
+        hint = f" Did you mean {beside}?" if beside.is_file() else ""
+        raise StoreError(f"{error}{hint}") from None
+
+
+def planned(path: Path, snapshot: Snapshot) -> Planned:
+    """Plan what the checkpoint's input asks for; raises StoreError if that cannot be read here."""
+    try:
+        problem = from_model(json.loads(snapshot.input_text)).problem
+    except (InputError, ValueError) as error:
+        raise StoreError(
+            f"{path}: the input kept in this checkpoint cannot be read here ({error})."
+        ) from None
+    table = plan(problem.expansion)
+    return Planned(problem, table, *job_keys(problem, table))
+
+
 def look(path: str | os.PathLike[str]) -> Material:
     """Everything that a checkpoint tells.
 
@@ -52,22 +94,10 @@ def look(path: str | os.PathLike[str]) -> Material:
     StoreError
         There is no such file, or it cannot be read as a checkpoint.
     """
-    given = Path(path)
-    try:
-        snapshot = read(given)
-    except StoreError as error:
-        beside = given.with_name(f"{given.stem}.checkpoint.h5")  # of an input file's job
-        hint = f" Did you mean {beside}?" if beside.is_file() else ""
-        raise StoreError(f"{error}{hint}") from None
-    try:
-        problem = from_model(json.loads(snapshot.input_text)).problem
-    except (InputError, ValueError) as error:
-        raise StoreError(
-            f"{path}: the input kept in this checkpoint cannot be read here ({error})."
-        ) from None
-    table = plan(problem.expansion)
-    keys, canonical = job_keys(problem, table)
-    archive = Archive(table, keys, problem.cluster.offsets, canonical, _Kept(snapshot))
+    snapshot = snapshot_of(Path(path))
+    what = planned(Path(path), snapshot)
+    problem, table, keys = what.problem, what.table, what.keys
+    archive = Archive(table, keys, problem.cluster.offsets, what.canonical, _Kept(snapshot))
     archive.load()
     row_of = np.full(table.n_tasks, -1, dtype=np.int64)
     tasks, places = keys.find(split_keys(snapshot.rows["key"]))

@@ -12,17 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from qcmb_mpi.archiving import job_keys
-from qcmb_mpi.errors import InputError, StoreError
-from qcmb_mpi.expansion.plan import TaskTable, plan
-from qcmb_mpi.inputs.load import from_model
-from qcmb_mpi.problem import Problem
+from qcmb_mpi.errors import StoreError
+from qcmb_mpi.reading import Planned, planned, snapshot_of
 from qcmb_mpi.report.progress import is_terminal
 from qcmb_mpi.report.status import Status, gather
 from qcmb_mpi.report.status_text import status_text
 from qcmb_mpi.store.signs import signs_of
-from qcmb_mpi.store.snapshot import Snapshot, read
-from qcmb_mpi.store.task_keys import Keys
 
 __all__ = ["Watch", "show"]
 
@@ -42,7 +37,7 @@ class Watch:
         self._given = Path(path)
         self._path = Path(os.path.realpath(path))  # lock and signs lie beside the file itself
         self._input = ""
-        self._planned: tuple[Problem, TaskTable, Keys] | None = None
+        self._planned: Planned | None = None
 
     def look(self) -> Status:
         """The status at this moment.
@@ -55,15 +50,16 @@ class Watch:
         try:
             # signs first: a job that ends meanwhile is shown running once more, never as killed
             signs = signs_of(self._path, time.time()) if self._path.is_file() else None
-            snapshot = self._read()
+            snapshot = snapshot_of(self._given)
             signs = signs or signs_of(self._path, time.time())
         except OSError as error:
             raise StoreError(f"{self._given}: cannot be read ({error.strerror}).") from None
-        problem, table, keys = self._plan(snapshot)
+        if self._planned is None or snapshot.input_text != self._input:
+            self._planned, self._input = planned(self._given, snapshot), snapshot.input_text
         return gather(
-            problem,
-            table,
-            keys,
+            self._planned.problem,
+            self._planned.table,
+            self._planned.keys,
             snapshot.rows,
             snapshot.failures,
             signs,
@@ -72,27 +68,6 @@ class Watch:
             now=time.time(),
             notes=tuple(snapshot.warnings),
         )
-
-    def _read(self) -> Snapshot:
-        try:
-            return read(self._given)
-        except StoreError as error:
-            beside = self._given.with_name(f"{self._given.stem}.checkpoint.h5")  # of an input file's job
-            hint = f" Did you mean {beside}?" if beside.is_file() else ""
-            raise StoreError(f"{error}{hint}") from None
-
-    def _plan(self, snapshot: Snapshot) -> tuple[Problem, TaskTable, Keys]:
-        if self._planned is None or snapshot.input_text != self._input:
-            try:
-                problem = from_model(json.loads(snapshot.input_text)).problem
-            except (InputError, ValueError) as error:
-                raise StoreError(
-                    f"{self._given}: the input kept in this checkpoint cannot be read here ({error})."
-                ) from None
-            table = plan(problem.expansion)
-            self._input = snapshot.input_text
-            self._planned = problem, table, job_keys(problem, table)[0]
-        return self._planned
 
     def again(self, seconds: float) -> Iterator[Status]:
         """A status every ``seconds`` until the job has ended, the last one included.

@@ -8,7 +8,8 @@ from html import escape
 import numpy as np
 
 from qcmb_mpi.problem import formula
-from qcmb_mpi.report.gathered import BodyOrder, Gathered, Series
+from qcmb_mpi.report.body_orders import BodyOrder
+from qcmb_mpi.report.gathered import Gathered, Series
 from qcmb_mpi.report.pieces import number, plot, table
 
 __all__ = ["cluster_section", "expansion_section", "increments_section"]
@@ -74,7 +75,7 @@ def expansion_section(gathered: Gathered) -> str:
     for treatment in gathered.material.problem.expansion.treatments:
         orders = [order for order in gathered.orders if order.treatment == treatment]
         rows = [[*_order_cells(order, gathered)] for order in orders]
-        marks = "".join("o" if order.n_missing else "-" for order in orders)
+        marks = "".join("o" if order.missing else "-" for order in orders)
         parts.append(f"<h3>{treatment}</h3>{table(header, rows, 'nt' + 8 * 'n', marks)}")
     if gathered.material.problem.expansion.supersystem is not None:
         parts.append(
@@ -91,10 +92,10 @@ def expansion_section(gathered: Gathered) -> str:
 
 def _order_cells(order: BodyOrder, gathered: Gathered) -> list[str]:
     units = gathered.units
-    contribution = None if order.n == 1 else order.contribution
+    contribution = None if order.nbody == 1 else order.contribution
     return [
-        str(order.n),
-        order.level,
+        str(order.nbody),
+        gathered.material.level_of(order.nbody),
         number(order.contribution),
         number(contribution, units.kj_mol, 4),
         number(contribution, units.kcal_mol, 4),
@@ -102,7 +103,7 @@ def _order_cells(order: BodyOrder, gathered: Gathered) -> list[str]:
         number(order.interaction, units.kj_mol, 4),
         number(order.interaction, units.kcal_mol, 4),
         number(order.total),
-        f"{order.n_missing:,}",
+        f"{order.missing:,}",
     ]
 
 

@@ -11,21 +11,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qcmb_mpi.expansion.assemble import missing, ready
 from qcmb_mpi.expansion.increments import Increments, largest_of_pairs
 from qcmb_mpi.expansion.plan import Block
-from qcmb_mpi.expansion.properties import partial
-from qcmb_mpi.expansion.weights import through
-from qcmb_mpi.outcome import energy_sums
+from qcmb_mpi.report.body_orders import BodyOrder, body_orders
 from qcmb_mpi.report.material import Failure, Material
+from qcmb_mpi.report.slowest import Slow, slowest
 
 __all__ = [
-    "BodyOrder",
     "Gathered",
     "Group",
     "Series",
     "Units",
-    "body_orders",
     "gather",
     "series_of",
     "unfinished",
@@ -50,29 +46,6 @@ class Units:
         from qcelemental import constants
 
         return cls(constants.hartree2kJmol, constants.hartree2kcalmol, constants.bohr2angstroms)
-
-
-@dataclass(frozen=True)
-class BodyOrder:
-    """The expansion of one treatment through n bodies.
-
-    Attributes
-    ----------
-    level
-        Name of the level that supplies this order.
-    contribution, interaction, total
-        In Eh; None where a task is missing or the quantity does not exist.
-    n_missing
-        Tasks that the data through this order still need.
-    """
-
-    treatment: str
-    n: int
-    level: str
-    contribution: float | None
-    interaction: float | None
-    total: float | None
-    n_missing: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +105,7 @@ class Gathered:
     series
         Of two and more bodies, by treatment and body order.
     slowest
-        Label, wall time, rank and host of the slowest tasks.
+        Slowest tasks of this job.
     seats
         Rank and host of everyone who has finished a task, in order.
     seat_of, begun, finished, n_real : (n_computed,)
@@ -148,7 +121,7 @@ class Gathered:
     orders: tuple[BodyOrder, ...]
     series: tuple[Series, ...]
     groups: tuple[Group, ...]
-    slowest: tuple[tuple[str, float, int, str], ...]
+    slowest: tuple[Slow, ...]
     seats: tuple[tuple[int, str], ...]
     seat_of: NDArray[np.int64]
     begun: Floats
@@ -172,6 +145,7 @@ def gather(material: Material) -> Gathered:
     who = rows[["rank", "host"]].astype([("rank", "<i4"), ("host", "S32")])
     seats, seat_of = np.unique(who, return_inverse=True)
     gone = {failure.label for failure in material.failures if failure.label and not failure.recovered}
+    done = np.flatnonzero(material.archive.done)
     n_real = np.concatenate([np.full(b.size, b.n_real) for b in material.table.blocks])
     return Gathered(
         material=material,
@@ -179,57 +153,25 @@ def gather(material: Material) -> Gathered:
         n_tasks=material.table.n_tasks,
         n_done=int(material.archive.done.sum()),
         n_gone=len(gone),
-        orders=tuple(body_orders(material)),
+        orders=body_orders(
+            material.problem, material.table, material.archive.done, material.archive.energies
+        ),
         series=tuple(series_of(material, one, units) for one in material.increments() if one.n > 1),
         groups=tuple(_groups(material)),
-        slowest=tuple(_slowest(material)),
+        slowest=slowest(
+            material.table,
+            material.snapshot.rows,
+            done,
+            material.row_of[done],
+            material.level_names,
+            SLOWEST,
+        ),
         seats=tuple((int(seat["rank"]), seat["host"].decode(errors="replace")) for seat in seats),
         seat_of=seat_of.astype(np.int64),
         begun=rows["finished"] - rows["wall"],
         finished=rows["finished"].astype(np.float64),
         n_real=n_real[material.archive.done][own],
     )
-
-
-def body_orders(material: Material) -> list[BodyOrder]:
-    """The expansion by treatment and body order, as far as it is complete."""
-    table, archive, problem = material.table, material.archive, material.problem
-    expansion = problem.expansion
-    weights = through(table)
-    known = {
-        treatment: [n for n, terms in sums.items() if ready(table, terms, archive.done)]
-        for treatment, sums in weights.items()
-    }
-    values = partial(
-        expansion,
-        {"energy": energy_sums(table, weights, archive.done, archive.energies)},
-        known,
-        order=problem.cluster.order,
-        embedding=problem.cluster.embedding is not None,
-    )
-    level_of = {
-        n: material.level_names[level] for level, orders in enumerate(expansion.orders) for n in orders
-    }
-    found = []
-    for treatment, sums in weights.items():
-        for n, terms in sorted(sums.items()):
-            level = level_of.get(n)
-            if level is None or (n > expansion.max_nbody and expansion.supersystem is not None):
-                level = material.level_names[expansion.supersystem or 0]
-            stem = f"{treatment}_corrected"
-            total = values.get(f"{stem}_total_energy_through_{n}_body")
-            found.append(
-                BodyOrder(
-                    treatment=treatment,
-                    n=n,
-                    level=level,
-                    contribution=total if n == 1 else values.get(f"{stem}_{n}_body_contribution_to_energy"),
-                    interaction=values.get(f"{stem}_interaction_energy_through_{n}_body"),
-                    total=total,
-                    n_missing=missing(table, terms, archive.done),
-                )
-            )
-    return found
 
 
 def series_of(material: Material, one: Increments, units: Units) -> Series:
@@ -261,18 +203,6 @@ def _basis(material: Material, block: Block) -> str:
     if block.n_basis == material.table.expansion.n_fragments:
         return "whole cluster"
     return f"{block.n_basis}-mer"
-
-
-def _slowest(material: Material) -> list[tuple[str, float, int, str]]:
-    done = np.flatnonzero(material.row_of >= 0)
-    walls = material.snapshot.rows["wall"][material.row_of[done]]
-    found = []
-    for place in np.argsort(-walls, kind="stable")[:SLOWEST]:
-        task = int(done[place])
-        row = material.snapshot.rows[material.row_of[task]]
-        label = material.table.label(task, material.level_names)
-        found.append((label, float(walls[place]), int(row["rank"]), row["host"].decode(errors="replace")))
-    return found
 
 
 def unfinished(material: Material, count: int) -> list[str]:

@@ -67,9 +67,9 @@ def _partial(gathered: Gathered) -> str:
         else " None of them has failed."
     )
     lacking = [
-        f"{order.treatment} through {order.n}-body ({order.n_missing:,} missing)"
+        f"{order.treatment} through {order.nbody}-body ({order.missing:,} missing)"
         for order in gathered.orders
-        if order.n_missing
+        if order.missing
     ]
     shown = unfinished(gathered.material, 5)
     names = ", ".join(f"<code>{escape(label)}</code>" for label in shown)
@@ -86,14 +86,14 @@ def _partial(gathered: Gathered) -> str:
 def _cards(gathered: Gathered) -> str:
     expansion = gathered.material.problem.expansion
     mine = [order for order in gathered.orders if order.treatment == expansion.treatments[0]]
-    known = [order for order in mine if not order.n_missing]
+    known = [order for order in mine if not order.missing]
     cards = []
     if known:
         top = known[-1]
-        what = f"{top.treatment} {{}} energy through {top.n}-body"
-        if top.n < mine[-1].n:
-            what += f" (of {mine[-1].n})"
-        if top.interaction is not None and top.n > 1:
+        what = f"{top.treatment} {{}} energy through {top.nbody}-body"
+        if top.nbody < mine[-1].nbody:
+            what += f" (of {mine[-1].nbody})"
+        if top.interaction is not None and top.nbody > 1:
             kj = number(top.interaction, gathered.units.kj_mol, 3)
             kcal = number(top.interaction, gathered.units.kcal_mol, 3)
             cards.append((f"{kj} kJ/mol = {kcal} kcal/mol", what.format("interaction")))

@@ -40,7 +40,7 @@ def times_section(gathered: Gathered) -> str:
         "mean / s",
         "longest / s",
     ]
-    slow = [[label, f"{wall:.3f}", str(rank), host] for label, wall, rank, host in gathered.slowest]
+    slow = [[task.label, f"{task.seconds:.3f}", str(task.rank), task.host] for task in gathered.slowest]
     times = ""
     if gathered.seats:
         begin, end = float(gathered.begun.min()), float(gathered.finished.max())

@@ -83,6 +83,14 @@ class Material:
     def level_names(self) -> list[str]:
         return [level.name for level in self.problem.levels]
 
+    def level_of(self, n: int) -> str:
+        """Name of the level that supplies body order ``n``; beyond the last, that of the supersystem."""
+        expansion = self.problem.expansion
+        owners = {order: level for level, orders in enumerate(expansion.orders) for order in orders}
+        if expansion.supersystem is not None and n > expansion.max_nbody:
+            return self.level_names[expansion.supersystem]
+        return self.level_names[owners.get(n, expansion.supersystem or 0)]
+
     @cached_property
     def shortest(self) -> NDArray[np.float64]:
         """Shortest distance between atoms of each pair of fragments, bohr, (n_fragments, n_fragments)."""

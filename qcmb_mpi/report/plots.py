@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qcmb_mpi.errors import InputError
+from qcmb_mpi.report.body_orders import BodyOrder
 from qcmb_mpi.report.drawing import draw_cluster, new_figure
-from qcmb_mpi.report.gathered import BodyOrder, Gathered, Series, Units
+from qcmb_mpi.report.gathered import Gathered, Series, Units
 from qcmb_mpi.report.run_plots import timeline, timings
 
 if TYPE_CHECKING:
@@ -124,26 +125,26 @@ def _expansion(gathered: Gathered) -> Figure | None:
     by_treatment: dict[str, list[BodyOrder]] = {}
     for order in gathered.orders:
         by_treatment.setdefault(order.treatment, []).append(order)
-    known = [o for o in gathered.orders if o.n > 1 and o.contribution is not None]
+    known = [o for o in gathered.orders if o.nbody > 1 and o.contribution is not None]
     if not known:
         return None
     units = gathered.units
     figure = new_figure(7.0, 3.2)
     with_interaction = any(order.interaction is not None for order in gathered.orders)
     left, *rest = figure.subplots(1, 2 if with_interaction else 1, squeeze=False)[0]
-    numbers = sorted({order.n for order in known})
+    numbers = sorted({order.nbody for order in known})
     place = {n: i for i, n in enumerate(numbers)}
     width = 0.8 / len(by_treatment)
     for i, (treatment, orders) in enumerate(by_treatment.items()):
         colour, marker, line = STYLES[treatment]
-        terms = [order for order in orders if order.n > 1 and order.contribution is not None]
-        where = [place[order.n] + (i - (len(by_treatment) - 1) / 2) * width for order in terms]
+        terms = [order for order in orders if order.nbody > 1 and order.contribution is not None]
+        where = [place[order.nbody] + (i - (len(by_treatment) - 1) / 2) * width for order in terms]
         heights = [units.kj_mol * (order.contribution or 0.0) for order in terms]
         left.bar(where, heights, width, color=colour, hatch=HATCHES[i], edgecolor="white", label=treatment)
         sums = [order for order in orders if order.interaction is not None]
         for right in rest:
             right.plot(
-                [order.n for order in sums],
+                [order.nbody for order in sums],
                 [units.kj_mol * (order.interaction or 0.0) for order in sums],
                 color=colour,
                 marker=marker,
@@ -158,7 +159,7 @@ def _expansion(gathered: Gathered) -> Figure | None:
     ratio = units.kcal_mol / units.kj_mol
     for right in rest:
         right.set_xlabel("through n bodies")
-        right.set_xticks(sorted({order.n for order in gathered.orders}))
+        right.set_xticks(sorted({order.nbody for order in gathered.orders}))
         right.set_ylabel("interaction energy / kJ mol$^{-1}$")
         second = right.secondary_yaxis("right", functions=(lambda y: y * ratio, lambda y: y / ratio))
         second.set_ylabel("kcal mol$^{-1}$")

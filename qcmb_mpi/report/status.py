@@ -15,32 +15,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qcmb_mpi.expansion.assemble import missing
 from qcmb_mpi.expansion.plan import TaskTable
-from qcmb_mpi.expansion.properties import partial
-from qcmb_mpi.expansion.weights import through
-from qcmb_mpi.outcome import energy_sums
 from qcmb_mpi.problem import Problem, formula
+from qcmb_mpi.report.body_orders import BodyOrder, body_orders
 from qcmb_mpi.report.busy import Busy, Pace, busy, pace
+from qcmb_mpi.report.slowest import Slow, slowest
 from qcmb_mpi.store.format import Rows, split_keys
 from qcmb_mpi.store.signs import Signs
 from qcmb_mpi.store.task_keys import Keys
 
-__all__ = ["Failing", "Partial", "Slow", "Status", "gather", "state_of"]
+__all__ = ["Failing", "Status", "gather", "state_of"]
 
 QUIET = 120.0  # s without a sign after which a writer on another host is not believed to live
 SLOWEST = 5  # tasks that are named
 MOST_FAILING = 1000  # tasks that are named
-
-
-@dataclass(frozen=True)
-class Slow:
-    """One of the slowest tasks."""
-
-    label: str
-    seconds: float
-    rank: int
-    host: str
 
 
 @dataclass(frozen=True)
@@ -65,26 +53,6 @@ class Failing:
 
 
 @dataclass(frozen=True)
-class Partial:
-    """Energies of one treatment through one body order; None as long as a task lacks.
-
-    Attributes
-    ----------
-    missing
-        Tasks that the sum through this order lacks.
-    total, interaction, contribution
-        Total and interaction energy through this order, contribution of this order alone [Eh].
-    """
-
-    treatment: str
-    nbody: int
-    missing: int
-    total: float | None
-    interaction: float | None
-    contribution: float | None
-
-
-@dataclass(frozen=True)
 class Status:
     """What there is to say of a job.  Attributes as ``docs/clusters.md`` lists them for ``--json``."""
 
@@ -103,7 +71,7 @@ class Status:
     seconds_left: float | None
     failures_by_kind: dict[str, int]
     failing: tuple[Failing, ...]
-    sums: tuple[Partial, ...]
+    sums: tuple[BodyOrder, ...]
     slowest: tuple[Slow, ...]
     busy: Busy
     notes: tuple[str, ...]
@@ -178,8 +146,8 @@ def gather(
         seconds_left=_seconds_left(state, told, progress, table.n_tasks - n_done),
         failures_by_kind=dict(Counter(kind.decode() for kind in failures["kind"].tolist())),
         failing=_failing(table, keys, failures, done, names, told),
-        sums=_sums(problem, table, done, energies),
-        slowest=_slowest(table, rows, tasks, places, names),
+        sums=body_orders(problem, table, done, energies),
+        slowest=slowest(table, rows, tasks, places, names, SLOWEST),
         busy=busy(mine, until),
         notes=(*notes, *_notes(signs, len(rows) - len(mine), int((mine["rank"] < 0).sum()))),
     )
@@ -307,56 +275,3 @@ def _failing(
             )
         )
     return tuple(found)
-
-
-def _sums(
-    problem: Problem, table: TaskTable, done: NDArray[np.bool_], energies: NDArray[np.float64]
-) -> tuple[Partial, ...]:
-    weights = through(table)
-    lacking = {
-        treatment: {n: missing(table, terms, done) for n, terms in sums.items()}
-        for treatment, sums in weights.items()
-    }
-    complete = {treatment: [n for n, lack in each.items() if not lack] for treatment, each in lacking.items()}
-    values = partial(
-        problem.expansion,
-        {"energy": energy_sums(table, weights, done, energies)},
-        complete,
-        order=problem.cluster.order,
-        embedding=problem.cluster.embedding is not None,
-    )
-    return tuple(
-        Partial(
-            treatment=treatment,
-            nbody=n,
-            missing=lack,
-            total=values.get(f"{treatment}_corrected_total_energy_through_{n}_body"),
-            interaction=values.get(f"{treatment}_corrected_interaction_energy_through_{n}_body"),
-            contribution=values.get(f"{treatment}_corrected_{n}_body_contribution_to_energy"),
-        )
-        for treatment, each in lacking.items()
-        for n, lack in sorted(each.items())
-    )
-
-
-def _slowest(
-    table: TaskTable,
-    rows: Rows,
-    tasks: NDArray[np.int64],
-    places: NDArray[np.int64],
-    names: list[str],
-) -> tuple[Slow, ...]:
-    own = rows["rank"][places] >= 0
-    tasks, places = tasks[own], places[own]
-    walls = rows["wall"][places]
-    few = min(SLOWEST, len(walls))
-    first = np.argpartition(-walls, few - 1)[:few] if few else np.empty(0, dtype=np.int64)
-    return tuple(
-        Slow(
-            label=table.label(int(tasks[position]), names),
-            seconds=float(walls[position]),
-            rank=int(rows["rank"][places[position]]),
-            host=rows["host"][places[position]].decode(errors="replace"),
-        )
-        for position in first[np.argsort(-walls[first], kind="stable")].tolist()
-    )

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from qcmb_mpi.outcome import components
-from qcmb_mpi.report.gathered import Units, body_orders, series_of
+from qcmb_mpi.report.body_orders import body_orders
+from qcmb_mpi.report.gathered import Units, series_of
 from qcmb_mpi.report.material import Material, labels
 
 __all__ = ["write_clusters", "write_tables"]
@@ -159,12 +160,13 @@ def _tasks(material: Material) -> Iterator[Sequence[Any]]:
 
 
 def _orders(material: Material, units: Units) -> Iterator[Sequence[Any]]:
-    for order in body_orders(material):
+    archive = material.archive
+    for order in body_orders(material.problem, material.table, archive.done, archive.energies):
         yield [
             order.treatment,
-            order.n,
-            order.level,
-            order.n_missing,
+            order.nbody,
+            material.level_of(order.nbody),
+            order.missing,
             *_energies(order.contribution, units),
             *_energies(order.interaction, units),
             *_energies(order.total, units),

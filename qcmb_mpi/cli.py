@@ -7,13 +7,14 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import qcmb_mpi
 from qcmb_mpi.errors import ExitCode, QcmbError
 
 __all__ = ["main"]
 
-COMMANDS = ("run", "plan", "validate", "status", "report", "check")
+COMMANDS = ("run", "plan", "validate", "status", "report", "convert", "check")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     if arguments and arguments[0] not in (*COMMANDS, "-h", "--help", "--version"):
         arguments.insert(0, "run")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(_with_negative_lists(arguments))
     if options.command is None:
         parser.print_help()
         return ExitCode.WRONG_INPUT
@@ -36,6 +37,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.FINISHED
+
+
+def _with_negative_lists(arguments: Sequence[str]) -> list[str]:
+    """``--charges -1,0`` as one word: argparse takes a list that begins with a minus for a flag."""
+    joined: list[str] = []
+    for word in arguments:
+        if joined and joined[-1] == "--charges" and word[:1] == "-" and word[1:2].isdigit():
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -113,11 +125,39 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--clusters", metavar="FILE", help="also the properties of every task, as JSON")
     report.set_defaults(call=_report)
 
+    _add_convert(commands)
+
     check = commands.add_parser("check", help="whether this job is set up well", allow_abbrev=False)
     check.add_argument("folder", metavar="FOLDER", nargs="?", default=".", help="where the job will write")
     check.add_argument("--json", action="store_true", help="machine-readable")
     check.set_defaults(call=_check)
     return parser
+
+
+def _add_convert(commands: Any) -> None:
+    convert = commands.add_parser("convert", help="a structure to an input file", allow_abbrev=False)
+    convert.add_argument("structure", metavar="STRUCTURE", help=".xyz, .extxyz, .pdb or QCSchema .json")
+    convert.add_argument("-o", "--output", metavar="FILE", help="input file (default: its stem + .json)")
+    convert.add_argument("--overwrite", action="store_true", help="replace an existing input file")
+    convert.add_argument("--frame", type=int, metavar="N", help="only the Nth structure of the file")
+    convert.add_argument("--program", required=True, help="pyscf, tblite or one that QCEngine knows")
+    convert.add_argument("--method", required=True)
+    convert.add_argument("--basis", help="for methods that do not bring their own")
+    convert.add_argument("--max-nbody", type=int, required=True, metavar="N", help="highest body order")
+    convert.add_argument("--bsse", required=True, metavar="TYPE", help="nocp, cp, vmfc; several with commas")
+    convert.add_argument("--driver", choices=("energy", "gradient", "hessian"), default="energy")
+    convert.add_argument("--keywords", metavar="JSON", help="for the program")
+    cutting = convert.add_mutually_exclusive_group()
+    cutting.add_argument(
+        "--fragments", metavar="LIST", help='atoms from 1, a comma between fragments: "1-3+10,4-6"'
+    )
+    cutting.add_argument("--by", choices=("residue", "bonds"), help="how fragments are found")
+    convert.add_argument("--charges", metavar="LIST", help='by position, "0,0,1", or name, "Na+,Cl-,H4N=1"')
+    convert.add_argument("--multiplicities", metavar="LIST", help='by position or name, "O2=3"')
+    convert.add_argument(
+        "--embedding", choices=("no",), default="no", help="no point charges around the n-mers (the default)"
+    )
+    convert.set_defaults(call=_convert)
 
 
 def _log_to_stderr() -> None:
@@ -193,6 +233,12 @@ def _report(options: argparse.Namespace) -> int:
     from qcmb_mpi.commands import report
 
     return report(options)
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from qcmb_mpi.commands import convert
+
+    return convert(options)
 
 
 def _check(options: argparse.Namespace) -> int:

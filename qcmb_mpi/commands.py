@@ -19,7 +19,7 @@ from qcmb_mpi.job import Options, Start, examine, start
 from qcmb_mpi.job import run as run_job
 from qcmb_mpi.report.summary import plan_as_dict, plan_text, result_text
 
-__all__ = ["check", "plan", "report", "run", "status", "validate"]
+__all__ = ["check", "convert", "plan", "report", "run", "status", "validate"]
 
 
 def run(begin: Start, options: argparse.Namespace, flags: Mapping[str, Any]) -> int:
@@ -143,6 +143,50 @@ def report(options: argparse.Namespace) -> int:
     for path in written:
         print(f"  {path}")
     return ExitCode.FINISHED
+
+
+def convert(options: argparse.Namespace) -> int:
+    """Write the input files for the structures in a file."""
+    from qcmb_mpi import converting
+    from qcmb_mpi.inputs.job_file import Calculation
+
+    source = Path(options.structure)
+    output = _beside(options.structure, options.output, ".json")
+    _writable(output, "--output")
+    calculation = Calculation(
+        program=options.program,
+        method=options.method,
+        basis=options.basis,
+        driver=options.driver,
+        max_nbody=options.max_nbody,
+        bsse=tuple(word.strip() for word in options.bsse.split(",")),
+        keywords=_keywords(options.keywords),
+    )
+    cutting = converting.Cutting(options.fragments, options.by, options.charges, options.multiplicities)
+    cache_dir = converting.cache_folder(output)
+    jobs = converting.convert(source, options.frame, cutting, calculation, cache_dir)
+    paths = converting.targets(output, len(jobs))
+    converting.check_targets(paths, source, overwrite=options.overwrite)
+    for path, job in zip(paths, jobs, strict=True):
+        try:
+            _replace(path, job.text)
+        except OSError as error:
+            raise InputError(f"cannot write {path} ({error.strerror}); choose another", "--output") from None
+    print(converting.summaries(options.structure, [job.summary for job in jobs]), flush=True)
+    for warning in converting.gathered([job.warnings for job in jobs]):
+        print(f"qcmb_mpi: WARNING: {warning}", file=sys.stderr)
+    print(converting.how_to_run(output, len(jobs)))
+    return ExitCode.FINISHED
+
+
+def _keywords(text: str | None) -> dict[str, Any]:
+    try:
+        keywords = {} if text is None else json.loads(text)
+    except ValueError as error:
+        raise InputError(f"is no JSON ({error})", "--keywords") from None
+    if not isinstance(keywords, dict):
+        raise InputError('expected a JSON object such as {"conv_tol": 1e-9}', "--keywords")
+    return keywords
 
 
 def check(options: argparse.Namespace) -> int:

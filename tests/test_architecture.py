@@ -20,7 +20,8 @@ FILES = sorted(ROOT.rglob("*.py"))
 FORBIDDEN = {
     "expansion": ("inputs", "engine", "farm", "store", "report", "config", "problem", "job", "cli", "errors"),
     "engine": ("farm", "store", "inputs", "report", "job", "computer", "commands", "cli", "config"),
-    "inputs": ("engine", "farm", "store", "report", "job", "computer", "commands", "cli"),
+    "inputs": ("engine", "farm", "store", "report", "job", "computer", "commands", "cli", "converting"),
+    "converting": ("engine", "farm", "store", "job", "computer", "commands", "cli", "watching"),
     "store": ("farm", "engine", "inputs", "report", "job", "computer", "commands", "cli", "problem"),
     "report": ("job", "computer", "commands", "cli", "inputs"),
     "farm": ("inputs", "store", "report", "job", "computer", "commands", "cli"),
@@ -41,6 +42,7 @@ ONLY = {
         *(f"qcmb_mpi.farm.{name}" for name in ("cost", "events", "policy", "queue")),
     ),
     "farm.queue": ("qcmb_mpi.farm.cost", "qcmb_mpi.farm.policy"),
+    "inputs.bonds": ("qcmb_mpi.inputs.elements",),
     "farm.launcher": ("qcmb_mpi.errors",),
     "farm.messages": ("qcmb_mpi.engine.base", "qcmb_mpi.engine.failures", "qcmb_mpi.expansion.plan"),
 }

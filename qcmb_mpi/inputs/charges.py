@@ -16,7 +16,7 @@ from qcmb_mpi.errors import InputError
 from qcmb_mpi.inputs.fields import Names, listed, whole_number
 from qcmb_mpi.problem import formula
 
-__all__ = ["complete_charges"]
+__all__ = ["complete_charges", "lowest_multiplicity"]
 
 #: Fragments listed one by one in an error.
 LISTED = 12
@@ -64,7 +64,7 @@ def complete_charges(
     for i, fragment in enumerate(fragments):
         electrons = int(numbers[fragment].sum()) - filled_charges[i]
         given = multiplicities[i]
-        multiplicity = electrons % 2 + 1 if given is None else given
+        multiplicity = lowest_multiplicity(electrons) if given is None else given
         _check_fragment(i, formulas[i], filled_charges[i], electrons, multiplicity, len(fragments), names)
         filled.append(multiplicity)
 
@@ -81,6 +81,11 @@ def complete_charges(
         fragment_charges=[float(value) for value in filled_charges],
         fragment_multiplicities=filled,
     )
+
+
+def lowest_multiplicity(electrons: int) -> int:
+    """The lowest multiplicity (2S + 1) that a number of electrons allows."""
+    return electrons % 2 + 1
 
 
 def _optional(value: Any, field: str) -> int | None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from qcmb_mpi.errors import InputError
 from qcmb_mpi.inputs.charges import complete_charges
+from qcmb_mpi.inputs.elements import atomic_number, element
 from qcmb_mpi.inputs.fields import (
     Names,
     flag,
@@ -146,8 +147,6 @@ def _check_schema(molecule: dict[str, Any], names: Names) -> None:
 
 
 def _symbols(molecule: dict[str, Any], names: Names) -> NDArray[np.int64]:
-    from qcelemental import periodictable
-
     symbols = listed(molecule["symbols"], names("molecule", "symbols"), "element symbols")
     if not symbols:
         raise InputError("there are no atoms", names("molecule", "symbols"))
@@ -155,14 +154,13 @@ def _symbols(molecule: dict[str, Any], names: Names) -> NDArray[np.int64]:
     for i, symbol in enumerate(symbols):
         if isinstance(symbol, str) and symbol in known:
             continue
-        title = symbol.strip().title() if isinstance(symbol, str) else ""
-        charge = periodictable.to_Z(title) if title in periodictable.E else 0
-        if charge == 0:
+        title = element(symbol) if isinstance(symbol, str) else None
+        if title is None:
             raise InputError(
                 f"{shown(symbol)} is not an element (expected a symbol such as 'He')",
                 names("molecule", "symbols", i),
             )
-        known[symbol] = title, charge
+        known[symbol] = title, atomic_number(title)
     molecule["symbols"] = [known[symbol][0] for symbol in symbols]
     return np.array([known[symbol][1] for symbol in symbols], dtype=np.int64)
 

@@ -17,6 +17,7 @@ from qcmb_mpi.errors import ExitCode, InputError, QcmbError, Stopped, TasksFaile
 from qcmb_mpi.inputs import Loaded, load
 from qcmb_mpi.job import Options, Start, examine, start
 from qcmb_mpi.job import run as run_job
+from qcmb_mpi.report.failed import beside
 from qcmb_mpi.report.summary import plan_as_dict, plan_text, result_text
 
 __all__ = ["check", "convert", "plan", "report", "run", "status", "validate"]
@@ -36,7 +37,7 @@ def run(begin: Start, options: argparse.Namespace, flags: Mapping[str, Any]) -> 
             _writable(checkpoint, "--checkpoint")
         _writable(output, "--output")
         progress = "none" if options.quiet else options.progress
-        return loaded, config, Options(checkpoint, options.overwrite, progress)
+        return loaded, config, Options(checkpoint, options.overwrite, progress, beside(checkpoint or output))
 
     try:
         result = run_job(begin, loader)
@@ -266,7 +267,13 @@ def _failure(error: TasksFailed | Stopped) -> dict[str, Any]:
     }
     if isinstance(error, TasksFailed):
         content["failed_tasks"] = [
-            {"label": f.label, "kind": f.kind, "attempts": f.attempts, "message": f.message}
+            {
+                "label": f.label,
+                "kind": f.kind,
+                "attempts": f.attempts,
+                "message": f.message,
+                "folder": str(f.folder) if f.folder else None,
+            }
             for f in error.failures
         ]
     return content

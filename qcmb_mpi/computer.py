@@ -11,6 +11,7 @@ from qcmb_mpi.config import ExecutorConfig, merge
 from qcmb_mpi.inputs import Loaded, from_model
 from qcmb_mpi.job import Options, run, start
 from qcmb_mpi.parallel import Executor
+from qcmb_mpi.report.failed import beside
 
 __all__ = ["ParallelManyBodyComputer"]
 
@@ -72,7 +73,7 @@ class ParallelManyBodyComputer:
             if executor is not None:
                 flags = executor.config.chosen()
             config = merge(flags, loaded.execution, os.environ)
-            file = config.checkpoint_file
-            return loaded, config, Options(checkpoint=Path(file) if file else None)
+            file = Path(config.checkpoint_file) if config.checkpoint_file else None
+            return loaded, config, Options(checkpoint=file, failed=beside(file) if file else None)
 
         return run(begin, load)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from pathlib import Path
 from typing import Any
 
 __all__ = [
@@ -76,12 +77,15 @@ class FailedTask:
         The engine's last words.
     attempts
         How often it was tried.
+    folder
+        Where its input, its output and the command that repeats it are, if they are anywhere.
     """
 
     label: str
     kind: str
     message: str
     attempts: int
+    folder: Path | None = None
 
 
 class TasksFailed(QcmbError):

@@ -22,7 +22,7 @@ import numpy as np
 from qcmb_mpi.archiving import open_archive
 from qcmb_mpi.config import ExecutorConfig
 from qcmb_mpi.engine.base import Resources
-from qcmb_mpi.errors import ExitCode, FailedTask, InputError, QcmbError, Stopped, TasksFailed
+from qcmb_mpi.errors import ExitCode, InputError, QcmbError, Stopped, TasksFailed
 from qcmb_mpi.expansion.plan import TaskTable, plan
 from qcmb_mpi.farm import resources
 from qcmb_mpi.farm.cost import CostModel, estimated_costs
@@ -32,17 +32,19 @@ from qcmb_mpi.farm.master import Master
 from qcmb_mpi.farm.messages import Tag
 from qcmb_mpi.farm.policy import Policy
 from qcmb_mpi.farm.runner import Description, Setup
-from qcmb_mpi.farm.schedule import Schedule, State
+from qcmb_mpi.farm.schedule import Schedule
 from qcmb_mpi.farm.worker import stand_by, work
 from qcmb_mpi.inputs import Loaded
 from qcmb_mpi.inputs.fields import in_source
-from qcmb_mpi.outcome import EnergySoFar, assemble, expected_error, partial_result, result
+from qcmb_mpi.outcome import EnergySoFar, assemble, expected_error, result
 from qcmb_mpi.problem import Problem
 from qcmb_mpi.pulse import Pulse
 from qcmb_mpi.recorder import Recorder
+from qcmb_mpi.report import failed
 from qcmb_mpi.report.progress import Progress, make_progress
 from qcmb_mpi.stopping import StopRequest
 from qcmb_mpi.store.archive import Archive
+from qcmb_mpi.unfinished import failed_for_good, unfinished
 
 if TYPE_CHECKING:
     from qcmb_mpi.farm.mpi import World
@@ -86,11 +88,14 @@ class Options:
         Begin again.
     progress
         ``auto``, ``bar``, ``lines`` or ``none``.
+    failed
+        Folder for what is needed to repeat tasks that failed for good; None keeps nothing.
     """
 
     checkpoint: Path | None = None
     overwrite: bool = False
     progress: str = "none"
+    failed: Path | None = None
 
 
 def start(comm: Any = None) -> Start:
@@ -243,10 +248,19 @@ def _lead(begin: Start, load: Callable[[], tuple[Loaded, ExecutorConfig, Options
             master, schedule = _farm(begin, config, table, archive, description, progress, hosts, stop, pulse)
         finally:
             progress.close()
+        if options.failed is not None:
+            failed.remove_computed(options.failed, problem, table, archive.done)
         if schedule.n_done < table.n_tasks:
             archive.store.save(sync=True)
             pulse.ended(schedule, stop.reason)
-            raise _unfinished(problem, table, archive, schedule, master, stop, options.checkpoint)
+            failures = failed_for_good(problem, table, schedule, master.failed)
+            folders: dict[int, Path] = {}
+            if options.failed is not None:
+                how = failed.Circumstances(config.plugins, equipped.resources, hosts)
+                folders = failed.write(options.failed, problem, table, failures, how)
+            raise unfinished(
+                problem, table, archive, schedule, failures, folders, stop.reason, options.checkpoint
+            )
         pulse.say("assembling")
         outcome = assemble(problem, table, archive)
         statistics = _statistics(
@@ -361,46 +375,6 @@ def _farm(
         begin.crew.cancel()
     archive.store.save()
     return master, schedule
-
-
-def _unfinished(
-    problem: Problem,
-    table: TaskTable,
-    archive: Archive,
-    schedule: Schedule,
-    master: Master,
-    stop: StopRequest,
-    checkpoint: Path | None,
-) -> QcmbError:
-    """The error that tells what is missing and what is there."""
-    complete = partial_result(problem, table, archive, assemble(problem, table, archive))
-    names = [level.name for level in problem.levels]
-    failures = [
-        FailedTask(table.label(task, names), kind.word, message, int(schedule.tries(np.array([task]))[0]))
-        for task in np.flatnonzero(schedule.state == State.FAILED).tolist()
-        for kind, message in [master.verdict(task)]
-    ]
-    look = f"\n`python -m qcmb_mpi status {checkpoint}` shows what is there." if checkpoint else ""
-    if schedule.n_done + schedule.n_failed < table.n_tasks:
-        return Stopped(
-            f"stopped early ({stop.reason}) with {schedule.n_done} of {table.n_tasks} tasks done and saved; "
-            f"the same command goes on from here{look}",
-            schedule.n_done,
-            table.n_tasks,
-            complete,
-        )
-    listed = "\n".join(f"  {f.label}: {f.kind}: {_first_line(f.message)}" for f in failures[:20])
-    more = f"\n  and {len(failures) - 20} more" if len(failures) > 20 else ""
-    return TasksFailed(
-        f"{len(failures)} of {table.n_tasks} tasks failed for good; all others are computed and saved. "
-        f"The same command tries them afresh.\n{listed}{more}{look}",
-        failures,
-        complete,
-    )
-
-
-def _first_line(message: str) -> str:
-    return message.partition("\n")[0] or "(no message)"
 
 
 def _statistics(

@@ -27,6 +27,7 @@ FORBIDDEN = {
     "farm": ("inputs", "store", "report", "job", "computer", "commands", "cli"),
     "job": ("computer", "commands", "cli", "watching"),
     "pulse": ("inputs", "engine", "report", "job", "computer", "commands", "cli", "watching"),
+    "unfinished": ("inputs", "job", "computer", "commands", "cli", "watching"),
     "watching": ("engine", "farm", "job", "computer", "commands", "cli"),
     "reading": ("engine", "farm", "job", "computer", "commands", "cli", "watching"),
     "plotting": ("engine", "farm", "job", "computer", "commands", "cli", "watching"),

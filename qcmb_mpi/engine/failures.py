@@ -6,6 +6,8 @@ The kind is all that the scheduler needs to know about a failure; this file alon
 from __future__ import annotations
 
 import math
+import traceback
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from qcmb_mpi.engine.base import Answer
     from qcmb_mpi.problem import Driver
 
-__all__ = ["EngineFailure", "Kind", "checked", "classify"]
+__all__ = ["Attempt", "EngineFailure", "Kind", "checked", "classify", "explain"]
 
 
 class Kind(IntEnum):
@@ -33,6 +35,34 @@ class Kind(IntEnum):
     @property
     def word(self) -> str:
         return self.name.lower()
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try at a task that failed.
+
+    Attributes
+    ----------
+    kind
+        What kind of failure it was.
+    rank
+        Where it was tried; without MPI the number of the worker.
+    seconds
+        How long it took.
+    finished
+        When it failed [unix s].
+    sturdiness
+        What the engine was given as ``attempt``.
+    message
+        What the engine said, the end of its output behind it.
+    """
+
+    kind: Kind
+    rank: int
+    seconds: float
+    finished: float
+    sturdiness: int
+    message: str
 
 
 class EngineFailure(Exception):
@@ -60,6 +90,15 @@ def classify(exception: BaseException) -> tuple[Kind, str]:
     if isinstance(exception, InputError):
         return Kind.INPUT, str(exception)
     return Kind.CRASH, f"{type(exception).__name__}: {exception}"
+
+
+def explain(exception: BaseException) -> tuple[Kind, str]:
+    """As :func:`classify`, with the traceback of what no engine means to raise."""
+    kind, message = classify(exception)
+    if not isinstance(exception, EngineFailure):
+        trace = "".join(traceback.format_exception(exception))
+        message = f"{message}\n{trace}"
+    return kind, message
 
 
 def checked(answer: Answer, n_atoms: int, driver: Driver) -> Answer:

@@ -17,6 +17,7 @@ from qcengine.programs.model import ProgramHarness
 from qcmb_mpi.engine.base import Engine, Resources, TaskMolecule
 from qcmb_mpi.engine.failures import Kind, classify
 from qcmb_mpi.engine.pyscf import PySCFEngine
+from qcmb_mpi.engine.record import CHARGES
 from qcmb_mpi.engine.tblite import TbliteEngine
 from qcmb_mpi.errors import InputError as OurInputError
 from qcmb_mpi.problem import Cluster, Level
@@ -26,8 +27,16 @@ __all__ = ["PySCFHarness", "TbliteHarness", "task_molecule"]
 ERRORS = {Kind.INPUT: InputError, Kind.CONVERGENCE: ConvergenceError, Kind.MEMORY: ResourceError}
 
 
-def task_molecule(molecule: Any) -> TaskMolecule:
-    """Read a QCElemental molecule, version 2 or 3, as a task's."""
+def task_molecule(molecule: Any, point_charges: Any = None) -> TaskMolecule:
+    """Read a QCElemental molecule, version 2 or 3, as a task's.
+
+    Parameters
+    ----------
+    molecule
+        QCElemental's.
+    point_charges : (m, 4), optional
+        x, y, z in bohr and charge of each point charge around it.
+    """
     charge = float(molecule.molecular_charge)
     if charge != round(charge):
         raise InputError(f"molecular_charge: {charge} is not a whole number")
@@ -41,6 +50,9 @@ def task_molecule(molecule: Any) -> TaskMolecule:
         fragments=tuple(len(fragment) for fragment in molecule.fragments),
         fragment_charges=tuple(float(q) for q in molecule.fragment_charges),
         fragment_multiplicities=tuple(int(m) for m in molecule.fragment_multiplicities),
+        point_charges=None
+        if point_charges is None
+        else np.asarray(point_charges, dtype=float).reshape(-1, 4),
     )
 
 
@@ -58,7 +70,7 @@ class _Harness(ProgramHarness):  # type: ignore[misc]
             raise InputError(f"driver: {driver!r} is not available, only energy, gradient and hessian")
         if not isinstance(asked.model.basis, (str, type(None))):
             raise InputError("model.basis: expected the name of a basis set")
-        molecule = task_molecule(input_data.molecule)
+        molecule = task_molecule(input_data.molecule, asked.extras.get(CHARGES))
         level = Level(
             name="(auto)",
             program=self.name,

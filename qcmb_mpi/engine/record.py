@@ -15,7 +15,10 @@ from qcmb_mpi.engine.base import Answer, TaskMolecule
 from qcmb_mpi.engine.fragment import to_qcschema
 from qcmb_mpi.problem import Driver, Level
 
-__all__ = ["atomic_input", "atomic_result", "plain"]
+__all__ = ["CHARGES", "atomic_input", "atomic_result", "plain", "task_input"]
+
+#: Where, in the extras of a specification, the point charges around a task's molecule are.
+CHARGES = "point_charges"
 
 
 def plain(value: Any) -> Any:
@@ -49,6 +52,18 @@ def atomic_input(level: Level, driver: Driver, molecule: TaskMolecule) -> dict[s
             "extras": dict(level.extras),
         },
     }
+
+
+def task_input(level: Level, driver: Driver, molecule: TaskMolecule, label: str) -> dict[str, Any]:
+    """All of a task as a QCSchema version 2 ``AtomicInput``, ready for JSON.
+
+    QCSchema has no place for point charges: they are in the extras, as rows of x, y, z [bohr] and charge.
+    """
+    asked = {"id": label, **atomic_input(level, driver, molecule)}
+    if molecule.point_charges is not None:
+        asked["specification"]["extras"][CHARGES] = molecule.point_charges
+    written: dict[str, Any] = plain(asked)
+    return written
 
 
 def atomic_result(

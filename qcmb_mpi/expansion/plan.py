@@ -210,6 +210,16 @@ class TaskTable:
         row = np.array([task - block.start])
         return block.level, tuple(block.real(row)[0].tolist()), tuple(block.basis(row)[0].tolist())
 
+    def find(self, level: int, real: Sequence[int], basis: Sequence[int]) -> int | None:
+        """Number of the task with these real and basis fragments (0-based, ascending), if there is one."""
+        number = self.index.get((level, len(real), len(basis)))
+        if number is None:
+            return None
+        block = self.blocks[number]
+        rows = np.flatnonzero((block.real() == np.array(real)).all(axis=1))
+        rows = rows[(block.basis(rows) == np.array(basis)).all(axis=1)]
+        return block.start + int(rows[0]) if len(rows) else None
+
     def label(self, task: int, level_names: Sequence[str]) -> str:
         """QCManyBody's label of one task, ``["level", [real], [basis]]`` with 1-based fragments."""
         level, real, basis = self.members(task)

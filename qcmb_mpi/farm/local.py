@@ -25,7 +25,7 @@ from qcmb_mpi.engine.failures import Kind
 from qcmb_mpi.errors import InputError, QcmbError
 from qcmb_mpi.farm import nursery
 from qcmb_mpi.farm.messages import Answers, Frames, Work, failure, frame
-from qcmb_mpi.farm.runner import DESCRIBE, Description, Setup
+from qcmb_mpi.farm.runner import DESCRIBE, Description, Setup, open_output, with_tail
 
 __all__ = ["Crew", "start_nursery"]
 
@@ -40,11 +40,12 @@ PIPE_SIZE = 1 << 20  # a second's answers of half-millisecond tasks have room
 class _Runner:
     """One runner as its crew sees it."""
 
-    def __init__(self, seat: int, work: int, answers: int, ebb: int, pid: int):
+    def __init__(self, seat: int, work: int, answers: int, ebb: int, output: int, pid: int):
         self.seat = seat
         self.work = work  # pipe to it
         self.answers = answers  # pipe from it
         self.ebb = ebb  # the same: a byte when it takes up the last task of a message
+        self.output = output  # file of what its engine prints
         self.pid = pid
         self.frames = Frames()
         self.unsent = bytearray()
@@ -53,8 +54,8 @@ class _Runner:
         self.verdict: Kind | None = None  # why we are killing it
 
     def close(self) -> None:
-        for pipe in (self.work, self.answers, self.ebb):
-            os.close(pipe)
+        for descriptor in (self.work, self.answers, self.ebb, self.output):
+            os.close(descriptor)
 
 
 class Crew:
@@ -77,6 +78,7 @@ class Crew:
         self._runners: dict[int, _Runner] = {}
         self._unread: deque[tuple[str, Any]] = deque()  # what the nursery said while we waited for a runner
         self._timeout = float("inf")
+        self._scratch: str | None = None
         self._closed = False
 
     def prepare(self, setup: Setup, timeout: float) -> None:
@@ -90,6 +92,7 @@ class Crew:
             Seconds that a task may take.
         """
         self._timeout = timeout
+        self._scratch = setup.resources.scratch
         nursery.send(self._channel, ("setup", pickle.dumps(setup)))
 
     def start(self, seats: Sequence[int]) -> None:
@@ -161,16 +164,17 @@ class Crew:
         found += self._hear()
         return found
 
-    def wait(self, seconds: float, also: Sequence[int] = ()) -> None:
+    def wait(self, seconds: float, also: Sequence[int] = ()) -> bool:
         """Sleep for a while, but wake when a runner is about to run out of work or has ended.
 
-        ``also`` are further file descriptors that wake it when they can be read.
+        ``also`` are further file descriptors that wake it when they can be read.  Returns whether anything
+        has woken it.
         """
         watched = [self._channel.fileno(), *also]
         for runner in self._runners.values():
             # not for every answer, but before the last one
             watched.append(runner.answers if len(runner.pending) <= 1 else runner.ebb)
-        select.select(watched, [], [], max(0.0, seconds))
+        return bool(select.select(watched, [], [], max(0.0, seconds))[0])
 
     def cancel(self) -> None:
         """Kill whatever is running; nothing more will be answered."""
@@ -200,7 +204,8 @@ class Crew:
         ebb_out, ebb_in = os.pipe()
         with contextlib.suppress(OSError):  # beyond what an ordinary user may: then the usual size
             fcntl.fcntl(answers_in, F_SETPIPE_SZ, PIPE_SIZE)
-        nursery.send(self._channel, ("spawn", seat), [work_out, answers_in, ebb_in])
+        output = open_output(self._scratch)
+        nursery.send(self._channel, ("spawn", seat), [work_out, answers_in, ebb_in, output])
         for pipe in (work_out, answers_in, ebb_in):
             os.close(pipe)
         while True:
@@ -210,7 +215,7 @@ class Crew:
             self._unread.append((word, argument))  # another runner's end can wait, and must
         for pipe in (work_in, answers_out, ebb_out):
             os.set_blocking(pipe, False)
-        runner = _Runner(seat, work_in, answers_out, ebb_out, argument[1])
+        runner = _Runner(seat, work_in, answers_out, ebb_out, output, argument[1])
         self._runners[seat] = runner
         return runner
 
@@ -262,13 +267,14 @@ class Crew:
         found = []
         if answers := self._pull(runner):  # what it wrote before it died
             found.append((seat, answers))
-        runner.close()
         heir = self._spawn(seat)
         if runner.pending:
             task, sturdiness, _, _ = runner.pending.popleft()
             wall = time.monotonic() - runner.since
             kind, message = _verdict(runner.verdict, status, peak, wall)
+            message = with_tail(message, runner.output)
             found.append((seat, failure(task, sturdiness, kind, message, wall, time.time())))
+        runner.close()
         while runner.pending:
             _, _, work, first = runner.pending[0]
             rest = work.without(first)

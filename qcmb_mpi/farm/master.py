@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qcmb_mpi.engine.failures import Kind
+from qcmb_mpi.engine.failures import Attempt, Kind
 from qcmb_mpi.expansion.plan import TaskTable
 from qcmb_mpi.farm.events import Answered, Event, Failed, Finish, Joined, Keep, Send, StopAsked, Tick
 from qcmb_mpi.farm.local import Crew
@@ -117,7 +117,7 @@ class Master:
         self._answered_at = time.monotonic()
         self._patience = WATCH
         self._ran_dry = 0
-        self._last_failures: dict[int, tuple[Kind, str]] = {}  # of each task that has failed
+        self.failed: dict[int, list[Attempt]] = {}  # task -> its failed attempts
         self.statistics = Statistics()
 
     def run(self) -> Finish:
@@ -136,10 +136,6 @@ class Master:
         self.statistics.wall = time.monotonic() - begin
         self.statistics.seats = len(self._joined)
         return self._finish
-
-    def verdict(self, task: int) -> tuple[Kind, str]:
-        """Kind and message of what a task that failed for good came to grief by."""
-        return self._last_failures.get(task, (Kind.LOST, "set aside, since ranks were lost that had it"))
 
     def _nap(self, now: float) -> float:
         """Seconds until the next round: long while all is well, short while a rank may be waiting.
@@ -180,7 +176,7 @@ class Master:
         for position in np.flatnonzero(kinds).tolist():
             task = int(tasks[position])
             kind = Kind(int(kinds[position]))
-            self._last_failures[task] = kind, answers.text(position)
+            self._note(seat, task, kind, answers, position)
             self._tell(Failed(seat, task, kind), now)
         if kinds.any():
             self._sink.append_failures(answers.only(kinds != 0), seat, attempts[kinds != 0])
@@ -194,6 +190,20 @@ class Master:
         wanted = self._tell(event, now)
         if wanted is not None and wanted.any():
             self._sink.append(answers.only(wanted), seat, attempts[wanted])
+
+    def _note(self, seat: int, task: int, kind: Kind, answers: Answers, position: int) -> None:
+        """Remember a failed attempt; of those before it, the first line of what was said."""
+        head = answers.heads[position]
+        before = [replace(a, message=a.message.partition("\n")[0]) for a in self.failed.get(task, [])]
+        attempt = Attempt(
+            kind=kind,
+            rank=seat,
+            seconds=float(head["wall"]),
+            finished=float(head["finished"]),
+            sturdiness=int(head["sturdiness"]),
+            message=answers.text(position),
+        )
+        self.failed[task] = [*before, attempt]
 
     def _tell(self, event: Event, now: float) -> NDArray[np.bool_] | None:
         """Give an event to the schedule and carry out its commands; returns what Keep says."""

@@ -6,7 +6,7 @@ they have started, on request.  It ends when its rank does, which the end of fil
 tells; its runners end with it by the kernel's parent-death signal.
 
 On its socket travel pickled requests ``(word, argument)`` with their length in front; a runner's
-three pipes follow ``spawn`` as file descriptors.  Replies go the same way.
+three pipes and the file for its output follow ``spawn`` as file descriptors.  Replies go the same way.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class Nursery:
             except InputError as error:
                 send(self._channel, ("refused", (str(error), error.field)))
         elif word == "spawn":
-            _, pipes, _, _ = socket.recv_fds(self._channel, 1, 3)
+            _, pipes, _, _ = socket.recv_fds(self._channel, 1, 4)
             self._spawn(argument, pipes)
         elif word == "ping":
             send(self._channel, ("pong", None))

@@ -2,18 +2,19 @@
 
 It reads work from a pipe, computes task after task, and writes each answer as soon as it is
 there.  It holds no state that its rank could not give to another runner: it may be killed at any
-instant.  What the engine prints goes to an unlinked file, the end of which comes along with a
-failure.
+instant.  What the engine prints goes to an unlinked file that its crew has opened, the end of which
+comes along with a failure, also where the runner did not live to tell it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import pickle
+import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,14 +22,14 @@ from typing import Any
 import numpy as np
 
 from qcmb_mpi.engine.base import Engine, Resources
-from qcmb_mpi.engine.failures import EngineFailure, Kind, checked, classify
+from qcmb_mpi.engine.failures import checked, explain
 from qcmb_mpi.engine.fragment import Cutter
 from qcmb_mpi.engine.registry import get_engine, load_plugins, probe_ghosts
 from qcmb_mpi.errors import InputError
 from qcmb_mpi.farm.messages import Frames, Work, failure, frame, pack_answer
 from qcmb_mpi.problem import Cluster, Driver, Level
 
-__all__ = ["DESCRIBE", "Description", "Setup", "prepare", "serve"]
+__all__ = ["DESCRIBE", "Description", "Setup", "open_output", "prepare", "serve", "with_tail"]
 
 #: The message, instead of work, that asks what the engines say of the problem.
 DESCRIBE = b"describe"
@@ -142,9 +143,10 @@ def serve(pipes: Sequence[int], prepared: Prepared) -> None:
     """Compute what comes through the first pipe until it is closed; answer through the second.
 
     A byte through the third says that the last task of a message has been taken up: time for more.
+    The fourth is the file for what the engine prints.
     """
-    work, answers, ebb = pipes
-    output = _redirect(prepared.setup.resources.scratch)
+    work, answers, ebb, output = pipes
+    _redirect(output)
     whole = np.arange(prepared.setup.cluster.n_fragments)
     clock = _CpuClock()
     frames = Frames()
@@ -198,13 +200,10 @@ def _compute(
         )
         answer = checked(answer, len(molecule.symbols), setup.driver)
     except Exception as error:
-        kind, message = classify(error)
-        if not isinstance(error, EngineFailure):
-            message = f"{message}\n{traceback.format_exc()}"
-        if tail := _tail(output):
-            message = f"{message}\n--- end of the engine's output ---\n{tail}"
+        kind, message = explain(error)
+        message = with_tail(message, output)
         wall = time.monotonic() - begin
-        return frame(failure(task, sturdiness, Kind(kind), message, wall, time.time()).encode())
+        return frame(failure(task, sturdiness, kind, message, wall, time.time()).encode())
     wall = time.monotonic() - begin
     return pack_answer(task, sturdiness, answer, wall, clock.lap(wall), time.time())
 
@@ -226,23 +225,33 @@ class _CpuClock:
         return spent
 
 
-def _redirect(scratch: str | None) -> int:
-    """Send standard output and error of this process to an unlinked file; returns its descriptor."""
-    with open(os.devnull) as null:
-        os.dup2(null.fileno(), 0)
-    descriptor, path = tempfile.mkstemp(prefix="qcmb_mpi-output-", dir=scratch)
-    os.unlink(path)
+def open_output(scratch: str | None) -> int:
+    """Descriptor of a new unlinked file for what an engine prints; the null device if there is no room."""
+    try:
+        descriptor, path = tempfile.mkstemp(prefix="qcmb_mpi-output-", dir=scratch)
+        os.unlink(path)
+    except OSError:
+        return os.open(os.devnull, os.O_RDWR)
     # appending, so that truncation between tasks also resets the position of what still writes
-    flags = os.O_RDWR | os.O_APPEND
     with contextlib.suppress(OSError):
-        reopened = os.open(f"/proc/self/fd/{descriptor}", flags)
+        reopened = os.open(f"/proc/self/fd/{descriptor}", os.O_RDWR | os.O_APPEND)
         os.close(descriptor)
         descriptor = reopened
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
     return descriptor
 
 
-def _tail(output: int) -> str:
+def _redirect(output: int) -> None:
+    """Send standard output and error of this process to a file; nothing comes from standard input."""
+    with open(os.devnull) as null:
+        os.dup2(null.fileno(), 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # a runner that is killed cannot flush
+
+
+def with_tail(message: str, output: int) -> str:
+    """A message with the end of what the engine has printed, if there is any."""
     size = os.fstat(output).st_size
-    return os.pread(output, TAIL, max(0, size - TAIL)).decode(errors="replace").strip()
+    tail = os.pread(output, TAIL, max(0, size - TAIL)).decode(errors="replace").strip()
+    return f"{message}\n--- end of the engine's output ---\n{tail}" if tail else message

@@ -169,6 +169,10 @@ class Schedule:
             counts[:] = [self._tries.get(t, 0) + self._losses.get(t, 0) for t in tasks.tolist()]
         return counts
 
+    def losses(self, task: int) -> int:
+        """How many seats were lost that held a task."""
+        return self._losses.get(task, 0)
+
     def seconds_left(self) -> float | None:
         """Expected seconds until the end; None as long as nothing is measured."""
         seats = sum(not seat.gone for seat in self._seats.values())

@@ -34,8 +34,8 @@ class Policy:
     max_retries: int = 2
     silence: float = float("inf")
     batch: float = 1.0
-    shortest_batch: float = 0.03
+    shortest_batch: float = 0.015
     most_tasks: int = 4096
     trial: int = 16
     seats: int = 1
-    ahead: float = 0.06
+    ahead: float = 0.03

@@ -44,6 +44,7 @@ def work(world: World, crew: Crew, heartbeat: float) -> int:
     unsent: list[Answers] = [Answers.join([])]  # an empty report says that this seat has joined
     sent_at = -float("inf")
     nap = NAP[0]
+    woken = False  # by the runner: it is about to run out of work, or has
     while True:
         for _, tag, data in world.poll():
             if tag == Tag.END:
@@ -53,15 +54,15 @@ def work(world: World, crew: Crew, heartbeat: float) -> int:
         unsent += [answers for _, answers in crew.poll()]
         now = time.monotonic()
         due = now - sent_at >= (REPORT_EVERY if unsent and crew.waiting(seat) > 1 else heartbeat)
-        if due or (unsent and crew.waiting(seat) <= 1):
+        if due or (unsent and (woken or crew.waiting(seat) <= 1)):
             world.send(0, Tag.ANSWERS, Answers.join(unsent).encode())
             unsent, sent_at = [], now
         if os.getppid() != launcher:
             os._exit(1)  # the launcher is gone; nobody will ever send anything
         if crew.waiting(seat):
-            crew.wait(WATCH)
+            woken = crew.wait(WATCH)
         else:
-            crew.wait(nap)
+            woken = crew.wait(nap)
             nap = min(2 * nap, NAP[1])
 
 

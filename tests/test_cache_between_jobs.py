@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,9 @@ def counts(program: Program, name: str = "input.result.json") -> tuple[int, int,
 def forget(program: Program, stem: str = "input") -> None:
     """Remove what a job has left beside its input; the cache stays."""
     for path in program.folder.glob(f"{stem}.*"):
-        if path.suffixes != [".json"]:
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.suffixes != [".json"]:
             path.unlink()
 
 

@@ -78,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--n-workers", metavar="N", help="processes without MPI (default: all cores)")
     run.add_argument("--timeout-per-task", metavar="S", help="seconds that a try may take")
+    run.add_argument("--timeout-factor", metavar="X", help="the same, times what a task is expected to take")
     run.add_argument("--max-retries", metavar="N", help="further tries after a failure")
     run.add_argument("--checkpoint-interval", metavar="N", help="finished tasks between two saves")
     run.add_argument("--cache-dir", metavar="DIR", help="folder of answers shared between jobs")
@@ -174,6 +175,7 @@ SETTINGS = (
     "parallel",
     "n_workers",
     "timeout_per_task",
+    "timeout_factor",
     "max_retries",
     "checkpoint_interval",
     "cache_dir",

@@ -72,6 +72,10 @@ class ExecutorConfig:
         Bytes one task may use, or text such as ``4GB`` or ``500MiB``; None divides the memory.
     heartbeat
         Seconds of silence after which a rank is asked about.
+    timeout_factor
+        ``timeout_per_task`` as a multiple of the time that a task is expected to take, which is learnt
+        while the job runs; at least five seconds, and doubled with every attempt.  The lower of the two
+        limits counts; None sets none.
 
     Raises
     ------
@@ -95,6 +99,7 @@ class ExecutorConfig:
     threads_per_worker: int | None = None
     memory_per_worker: int | None = None
     heartbeat: float = 30.0
+    timeout_factor: float | None = None
 
     def __post_init__(self) -> None:
         for name in FIELDS:
@@ -186,12 +191,12 @@ def _whole(least: int, optional: bool = False) -> Callable[[Any], int | None]:
     return check
 
 
-def _positive(expected: str, optional: bool = False) -> Callable[[Any], float | None]:
+def _positive(expected: str, optional: bool = False, least: float = 0.0) -> Callable[[Any], float | None]:
     def check(value: Any) -> float | None:
         if optional and _is_none(value):
             return None
         number = _number(value, expected)
-        if number <= 0:
+        if number <= 0 or number < least:
             raise _Wrong(expected)
         return number
 
@@ -307,4 +312,5 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "threads_per_worker": _whole(1, optional=True),
     "memory_per_worker": _memory,
     "heartbeat": _positive("seconds above 0"),
+    "timeout_factor": _positive("a number of at least 1, or null for no limit", optional=True, least=1.0),
 }

@@ -55,6 +55,7 @@ log = logging.getLogger("qcmb_mpi")
 
 SAVING = 30.0  # s before the end of the wall time at which the job begins to stop
 FLUSH = 5.0  # s that last messages may take
+TOO_LATE = "no task that is left would end before the wall time does"
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,7 @@ def _serve(begin: Start) -> None:
     else:
         setup, config = order
         with StopRequest():  # rank 0 decides; a signal must not end this rank by itself
-            begin.crew.prepare(_equip(setup, config, begin.world, 1), config.timeout_per_task or np.inf)
+            begin.crew.prepare(_equip(setup, config, begin.world, 1))
             try:
                 begin.crew.start([begin.world.rank])
             except QcmbError as error:
@@ -220,7 +221,7 @@ def _lead(begin: Start, load: Callable[[], tuple[Loaded, ExecutorConfig, Options
         told.append(True)
     seats = [0] if world is not None else list(range(_n_workers(config)))
     equipped = _equip(setup, config, world, len(seats))
-    crew.prepare(equipped, config.timeout_per_task or np.inf)
+    crew.prepare(equipped)
     table = plan(problem.expansion)
     try:
         crew.start(seats)
@@ -252,15 +253,14 @@ def _lead(begin: Start, load: Callable[[], tuple[Loaded, ExecutorConfig, Options
             failed.remove_computed(options.failed, problem, table, archive.done)
         if schedule.n_done < table.n_tasks:
             archive.store.save(sync=True)
-            pulse.ended(schedule, stop.reason)
+            reason = stop.reason or (TOO_LATE if schedule.n_waiting else "")
+            pulse.ended(schedule, reason)
             failures = failed_for_good(problem, table, schedule, master.failed)
             folders: dict[int, Path] = {}
             if options.failed is not None:
                 how = failed.Circumstances(config.plugins, equipped.resources, hosts)
                 folders = failed.write(options.failed, problem, table, failures, how)
-            raise unfinished(
-                problem, table, archive, schedule, failures, folders, stop.reason, options.checkpoint
-            )
+            raise unfinished(problem, table, archive, schedule, failures, folders, reason, options.checkpoint)
         pulse.say("assembling")
         outcome = assemble(problem, table, archive)
         statistics = _statistics(
@@ -282,7 +282,7 @@ def _lead(begin: Start, load: Callable[[], tuple[Loaded, ExecutorConfig, Options
 def examine(begin: Start, loaded: Loaded, config: ExecutorConfig) -> Description:
     """Ask the engines about an input without computing it; raises InputError if it is wrong."""
     try:
-        begin.crew.prepare(_equip(_setup(loaded.problem, config), config, None, 1), np.inf)
+        begin.crew.prepare(_equip(_setup(loaded.problem, config), config, None, 1))
         begin.crew.start([0])
         return _checked(begin.crew.describe(), loaded.source)
     finally:
@@ -364,8 +364,16 @@ def _farm(
     model = CostModel(estimated_costs(table, description.sizes), table.starts, levels)
     silence = 4 * config.heartbeat if begin.world is not None else np.inf
     seats = len(begin.crew.seats) + (begin.world.size - 1 if begin.world else 0)
-    policy = Policy(max_retries=config.max_retries, silence=silence, seats=seats)
-    schedule = Schedule(model, archive.done, policy)
+    policy = Policy(
+        max_retries=config.max_retries,
+        timeout=config.timeout_per_task or np.inf,
+        timeout_factor=config.timeout_factor,
+        silence=silence,
+        seats=seats,
+    )
+    names = sorted(set(hosts.values()))
+    nodes = {seat: names.index(host) for seat, host in hosts.items()}
+    schedule = Schedule(model, archive.done, policy, nodes, stop.last_answer_at)
     recorder = Recorder(
         archive, progress, hosts, config.checkpoint_interval, EnergySoFar(table, archive), pulse
     )

@@ -5,6 +5,7 @@ Here is decided when to save and what to show; the archive knows how, the schedu
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 
@@ -24,6 +25,9 @@ SAVE_EVERY = 0.5  # s between two saves at least
 SAVE_WITHIN = 5.0  # s after which even a single finished task is saved
 SYNC_EVERY = 10.0  # s between two of them that wait for the disk
 SHOW_EVERY = 0.25  # s between two looks at what there is to show
+
+
+log = logging.getLogger("qcmb_mpi")
 
 
 class Recorder:
@@ -108,6 +112,17 @@ class Recorder:
         )
         self._unsaved += self._interval  # a failure is worth a save
 
+    def set_aside(self, seats: frozenset[int]) -> None:
+        """Say that seats get nothing more."""
+        hosts = sorted({self._hosts.get(seat, "?") for seat in seats})
+        log.warning(
+            "%s on %s %s set aside: tasks fail there that succeed elsewhere. Look at its scratch folder, "
+            "and at whether the program runs there",
+            _ranks(seats),
+            ", ".join(hosts),
+            "is" if len(seats) == 1 else "are",
+        )
+
     def save(self) -> None:
         """Bring everything to the disk."""
         self._archive.store.save(sync=True)
@@ -139,3 +154,8 @@ class Recorder:
                 schedule.busy_fraction(),
                 now,
             )
+
+
+def _ranks(seats: frozenset[int]) -> str:
+    """``rank 3``, or ``ranks 3, 4, 5``."""
+    return f"rank{'s' * (len(seats) > 1)} {', '.join(map(str, sorted(seats)))}"

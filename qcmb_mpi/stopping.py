@@ -44,6 +44,11 @@ class StopRequest:
         """File descriptors that can be read when a signal has come."""
         return (self._alarm,)
 
+    @property
+    def last_answer_at(self) -> float:
+        """Monotonic time until which answers are taken; infinite where the wall time has no end."""
+        return float("inf") if self.deadline is None else self.deadline + GRACE
+
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
             self._bell_before = signal.set_wakeup_fd(self._bell, warn_on_full_buffer=False)

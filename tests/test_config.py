@@ -37,6 +37,7 @@ WRONG = [
     ("n_workers", "many"),
     ("n_workers", True),
     ("timeout_per_task", 0),
+    ("timeout_factor", 0.5),
     ("timeout_per_task", -1.0),
     ("timeout_per_task", "soon"),
     ("timeout_per_task", float("nan")),

@@ -7,7 +7,7 @@ or files; it is given a molecule cut out of the cluster and returns an :class:`A
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -71,6 +71,13 @@ class Resources:
     threads: int = 1
     memory: int = 2 * 1024**3
     scratch: str | None = None
+
+    def widened(self, width: int) -> Resources:
+        """The memory of several runners, for a task that has their node for itself.
+
+        The threads stay, since on other numbers of threads an engine may give other bits.
+        """
+        return replace(self, memory=width * self.memory)
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,6 +22,7 @@ __all__ = [
     "Keep",
     "Lost",
     "Send",
+    "SetAside",
     "StopAsked",
     "Tick",
 ]
@@ -83,11 +84,25 @@ Event = Joined | Answered | Failed | Lost | StopAsked | Tick
 
 @dataclass(frozen=True, eq=False)
 class Send:
-    """Send tasks to a seat, to be computed in this order."""
+    """Send tasks to a seat, to be computed in this order.
+
+    Attributes
+    ----------
+    seat, tasks
+        Where to send what.
+    sturdiness
+        Tries of each task that did not converge.
+    limits
+        Seconds after which each task is to be stopped; may be infinite.
+    width
+        Seats' shares of their node's memory that the tasks may use.
+    """
 
     seat: int
     tasks: NDArray[np.int64]
     sturdiness: NDArray[np.int64]
+    limits: NDArray[np.float64]
+    width: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,4 +119,11 @@ class Finish:
     stopped: bool
 
 
-Command = Send | Keep | Finish
+@dataclass(frozen=True)
+class SetAside:
+    """Tell that these seats get nothing more while there are others: what fails there succeeds elsewhere."""
+
+    seats: frozenset[int]
+
+
+Command = Send | Keep | Finish | SetAside

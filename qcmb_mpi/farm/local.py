@@ -19,7 +19,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from qcmb_mpi.engine.failures import Kind
 from qcmb_mpi.errors import InputError, QcmbError
@@ -37,6 +37,16 @@ F_SETPIPE_SZ = 1031  # fcntl.F_SETPIPE_SZ, which not every build of Python has
 PIPE_SIZE = 1 << 20  # a second's answers of half-millisecond tasks have room
 
 
+class _Pending(NamedTuple):
+    """A task that a runner was sent and has not answered."""
+
+    task: int
+    limit: float  # s
+    sturdiness: int
+    work: Work
+    position: int  # in that work
+
+
 class _Runner:
     """One runner as its crew sees it."""
 
@@ -49,7 +59,7 @@ class _Runner:
         self.pid = pid
         self.frames = Frames()
         self.unsent = bytearray()
-        self.pending: deque[tuple[int, int, Work, int]] = deque()  # task, sturdiness, work, position
+        self.pending: deque[_Pending] = deque()
         self.since = 0.0  # when it began with the first pending task [monotonic s]
         self.verdict: Kind | None = None  # why we are killing it
 
@@ -77,21 +87,11 @@ class Crew:
         self._nursery, self._channel = start_nursery(environ)
         self._runners: dict[int, _Runner] = {}
         self._unread: deque[tuple[str, Any]] = deque()  # what the nursery said while we waited for a runner
-        self._timeout = float("inf")
         self._scratch: str | None = None
         self._closed = False
 
-    def prepare(self, setup: Setup, timeout: float) -> None:
-        """Hand the problem to the runners-to-be; engines are imported while this process goes on.
-
-        Parameters
-        ----------
-        setup
-            What runners have to know.
-        timeout
-            Seconds that a task may take.
-        """
-        self._timeout = timeout
+    def prepare(self, setup: Setup) -> None:
+        """Hand the problem to the runners-to-be; engines are imported while this process goes on."""
         self._scratch = setup.resources.scratch
         nursery.send(self._channel, ("setup", pickle.dumps(setup)))
 
@@ -136,8 +136,10 @@ class Crew:
         if not runner.pending:
             runner.since = time.monotonic()
         runner.pending.extend(
-            (task, sturdiness, work, position)
-            for position, (task, sturdiness) in enumerate(work.tasks[["task", "sturdiness"]].tolist())
+            _Pending(task, limit, sturdiness, work, position)
+            for position, (task, limit, sturdiness) in enumerate(
+                work.tasks[["task", "limit", "sturdiness"]].tolist()
+            )
         )
         runner.unsent += frame(work.encode())
         self._push(runner)
@@ -149,7 +151,7 @@ class Crew:
     def running(self, seat: int, now: float) -> tuple[int, float] | None:
         """The task that a seat is computing and for how long [s], if it has one."""
         runner = self._runners[seat]
-        return (runner.pending[0][0], now - runner.since) if runner.pending else None
+        return (runner.pending[0].task, now - runner.since) if runner.pending else None
 
     def poll(self) -> list[tuple[int, Answers]]:
         """Answers that have arrived since the last call, by seat, failures among them."""
@@ -159,7 +161,8 @@ class Crew:
             self._push(runner)
             if answers := self._pull(runner):
                 found.append((runner.seat, answers))
-            if runner.pending and now - runner.since > self._timeout and runner.verdict is None:
+            pending = runner.pending
+            if pending and now - runner.since > pending[0].limit and runner.verdict is None:
                 self._kill(runner, Kind.TIMEOUT)
         found += self._hear()
         return found
@@ -269,15 +272,15 @@ class Crew:
             found.append((seat, answers))
         heir = self._spawn(seat)
         if runner.pending:
-            task, sturdiness, _, _ = runner.pending.popleft()
+            task, _, sturdiness, _, _ = runner.pending.popleft()
             wall = time.monotonic() - runner.since
             kind, message = _verdict(runner.verdict, status, peak, wall)
             message = with_tail(message, runner.output)
             found.append((seat, failure(task, sturdiness, kind, message, wall, time.time())))
         runner.close()
         while runner.pending:
-            _, _, work, first = runner.pending[0]
-            rest = work.without(first)
+            head = runner.pending[0]
+            rest = head.work.without(head.position)
             for _ in range(len(rest)):
                 runner.pending.popleft()
             self.send(heir.seat, rest)

@@ -15,7 +15,18 @@ from numpy.typing import NDArray
 
 from qcmb_mpi.engine.failures import Attempt, Kind
 from qcmb_mpi.expansion.plan import TaskTable
-from qcmb_mpi.farm.events import Answered, Event, Failed, Finish, Joined, Keep, Send, StopAsked, Tick
+from qcmb_mpi.farm.events import (
+    Answered,
+    Event,
+    Failed,
+    Finish,
+    Joined,
+    Keep,
+    Send,
+    SetAside,
+    StopAsked,
+    Tick,
+)
 from qcmb_mpi.farm.local import Crew
 from qcmb_mpi.farm.messages import Answers, Tag, make_work
 from qcmb_mpi.farm.schedule import Schedule
@@ -44,6 +55,10 @@ class Sink(Protocol):
     def append(self, answers: Answers, seat: int, attempts: NDArray[np.int64]) -> None: ...
 
     def append_failures(self, answers: Answers, seat: int, attempts: NDArray[np.int64]) -> None: ...
+
+    def set_aside(self, seats: frozenset[int]) -> None:
+        """Called when seats get nothing more because they are broken."""
+        ...
 
     def save(self) -> None: ...
 
@@ -212,14 +227,16 @@ class Master:
             self._joined.add(event.seat)
         for command in self._schedule.handle(event, now):
             match command:
-                case Send(seat, tasks, sturdiness):
-                    work = make_work(self._table, tasks, sturdiness)
+                case Send(seat, tasks, sturdiness, limits, width):
+                    work = make_work(self._table, tasks, sturdiness, limits, width)
                     if seat in self._crew.seats:
                         self._crew.send(seat, work)
                     elif self._ranks is not None:
                         self._ranks.send(seat, Tag.WORK, work.encode())
                 case Keep(mask):
                     wanted = mask
+                case SetAside(seats):
+                    self._sink.set_aside(seats)
                 case Finish():
                     self._finish = command
         return wanted

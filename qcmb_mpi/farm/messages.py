@@ -47,7 +47,15 @@ class Tag(IntEnum):
 WHOLE = -1
 
 TASK = np.dtype(
-    [("task", "<i8"), ("sturdiness", "<i4"), ("level", "<i4"), ("n_real", "<i4"), ("n_basis", "<i4")]
+    [
+        ("task", "<i8"),
+        ("limit", "<f8"),
+        ("sturdiness", "<i4"),
+        ("width", "<i4"),
+        ("level", "<i4"),
+        ("n_real", "<i4"),
+        ("n_basis", "<i4"),
+    ]
 )
 
 #: One answer.  ``kind`` is 0 for a result, else a failure's Kind; ``gradient`` and ``hessian``
@@ -81,7 +89,8 @@ class Work:
     Attributes
     ----------
     tasks : (n,) TASK
-        What each task is.
+        What each task is; ``limit`` is the time it may take [s], and ``width`` how many seats' shares of
+        the node's memory.
     members : (m,) int32
         Real fragments of the first task, its basis fragments where they are listed, and so on.
     """
@@ -111,24 +120,32 @@ class Work:
         """The work less its ``first`` tasks."""
         return Work(self.tasks[first:], self.members[int(self._lengths[:first].sum()) :])
 
-    def __iter__(self) -> Iterator[tuple[int, int, int, NDArray[np.int32], NDArray[np.int32] | None]]:
-        """Yield task, sturdiness, level, real and basis fragments (None for the whole cluster)."""
+    def __iter__(self) -> Iterator[tuple[int, int, int, int, NDArray[np.int32], NDArray[np.int32] | None]]:
+        """Yield task, sturdiness, width, level, real and basis fragments (None for the whole cluster)."""
         at = 0
-        for task, sturdiness, level, n_real, n_basis in self.tasks.tolist():
+        for task, _, sturdiness, width, level, n_real, n_basis in self.tasks.tolist():
             real = self.members[at : at + n_real]
             at += n_real
             if n_basis > 0:
-                yield task, sturdiness, level, real, self.members[at : at + n_basis]
+                yield task, sturdiness, width, level, real, self.members[at : at + n_basis]
                 at += n_basis
             else:
-                yield task, sturdiness, level, real, None if n_basis == WHOLE else real
+                yield task, sturdiness, width, level, real, None if n_basis == WHOLE else real
 
 
-def make_work(table: TaskTable, tasks: NDArray[np.int64], sturdiness: NDArray[np.integer]) -> Work:
+def make_work(
+    table: TaskTable,
+    tasks: NDArray[np.int64],
+    sturdiness: NDArray[np.integer] | int = 0,
+    limits: NDArray[np.float64] | float = np.inf,
+    width: int = 1,
+) -> Work:
     """The work message for ``tasks``, in this order."""
     records = np.zeros(len(tasks), dtype=TASK)
     records["task"] = tasks
     records["sturdiness"] = sturdiness
+    records["limit"] = limits
+    records["width"] = width
     members: list[NDArray[np.int32] | None] = [None] * len(tasks)
     for block, positions in table.split(tasks):
         rows = tasks[positions] - block.start

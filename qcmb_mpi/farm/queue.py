@@ -4,7 +4,8 @@
 from the lane whose first task is expected to take longest, which changes as times are measured.  Tasks
 to be *retried* come before them, except at seats where they have failed.  One task of every lane goes
 first, to be measured, or a few of very many; of a lane that is not measured yet a seat gets a small
-piece.
+piece.  *Wide* tasks need a node for themselves and wait until nothing else does.  What cannot end in
+the time that is left is *late*: it stays, and is not handed out any more.
 
 Pure: it knows neither clock nor messages, and of seats only their numbers.
 """
@@ -71,19 +72,41 @@ class Queue:
         ]
         self._n_fresh = len(waiting)
         self._retries: deque[int] = deque()
+        self._wide: deque[int] = deque()
+        self._late: list[int] = []
         self._shunned: dict[int, set[int]] = {}  # task -> seats where it failed
 
     def __len__(self) -> int:
+        return self.n_ready + len(self._wide) + len(self._late)
+
+    @property
+    def n_ready(self) -> int:
+        """Tasks that a single seat may take."""
         return self._n_fresh + len(self._retries)
+
+    @property
+    def n_wide(self) -> int:
+        """Tasks that need a node for themselves."""
+        return len(self._wide)
+
+    @property
+    def n_late(self) -> int:
+        """Tasks that could not end in time."""
+        return len(self._late)
+
+    @property
+    def ready(self) -> list[int]:
+        """Tasks that a single seat may take, in no order that matters."""
+        return [task for lane in self._lanes for task in lane.front(len(lane)).tolist()] + [*self._retries]
 
     @property
     def tasks(self) -> list[int]:
         """All of them, in no order that matters."""
-        return [task for lane in self._lanes for task in lane.front(len(lane)).tolist()] + [*self._retries]
+        return [*self.ready, *self._wide, *self._late]
 
-    def retry(self, task: int) -> None:
+    def retry(self, task: int, wide: bool = False) -> None:
         """Take back a task that has to be computed again."""
-        self._retries.append(task)
+        (self._wide if wide else self._retries).append(task)
 
     def shun(self, task: int, seat: int) -> None:
         """A task has failed at a seat: if it comes back, it had better go elsewhere."""
@@ -96,6 +119,8 @@ class Queue:
     def sieve(self, waiting: NDArray[np.bool_]) -> None:
         """Leave out tasks that are not ``waiting``, shape (n_tasks,): an answer has come after all."""
         self._retries = deque(task for task in self._retries if waiting[task])
+        self._wide = deque(task for task in self._wide if waiting[task])
+        self._late = [task for task in self._late if waiting[task]]
         for lane in self._lanes:
             lane.sieve(waiting)
         self._n_fresh = sum(len(lane) for lane in self._lanes)
@@ -105,7 +130,9 @@ class Queue:
         shunned = self._shunned.get(task, set())
         return seat not in shunned or all(other in shunned for other in living)
 
-    def take(self, seat: int, seconds: float, living: Iterable[int]) -> NDArray[np.int64]:
+    def take(
+        self, seat: int, seconds: float, living: Iterable[int], left: float = float("inf")
+    ) -> NDArray[np.int64]:
         """The next batch for a seat: one retried task, or fresh ones worth that many seconds.
 
         Parameters
@@ -116,6 +143,8 @@ class Queue:
             Work that is wanted.
         living
             All seats that could compute.
+        left
+            Seconds in which all of it has to end.
 
         Returns
         -------
@@ -126,14 +155,35 @@ class Queue:
             others = list(living)
             for _ in range(len(self._retries)):
                 task = self._retries.popleft()
-                if self.may_take(seat, task, others):
+                if not self._in_time(task, left):
+                    self._late.append(task)
+                elif self.may_take(seat, task, others):
                     return np.array([task], dtype=np.int64)
-                self._retries.append(task)
-        tasks = self._fresh(seconds)
+                else:
+                    self._retries.append(task)
+        tasks = self._fresh(seconds, left)
         self._n_fresh -= len(tasks)
         return tasks
 
-    def _fresh(self, seconds: float) -> NDArray[np.int64]:
+    def take_wide(self, seat: int, living: Iterable[int], left: float = float("inf")) -> int | None:
+        """A task for a node of its own that a seat may begin; parameters as in :meth:`take`."""
+        others = list(living)
+        for _ in range(len(self._wide)):
+            task = self._wide.popleft()
+            if not self._in_time(task, left):
+                self._late.append(task)
+            elif self.may_take(seat, task, others):
+                return task
+            else:
+                self._wide.append(task)
+        return None
+
+    def _in_time(self, task: int, left: float) -> bool:
+        return not self._model.seconds(np.array([task]))[0] > left  # nobody knows: it may be tried
+
+    def _fresh(self, seconds: float, left: float) -> NDArray[np.int64]:
+        if left < float("inf"):
+            self._part_with_late(left)
         lanes = sorted((lane for lane in self._lanes if len(lane)), key=self._seconds_at_front, reverse=True)
         if not lanes:
             return np.empty(0, dtype=np.int64)
@@ -147,7 +197,18 @@ class Queue:
             seconds = min(seconds, self._policy.shortest_batch)
         total = np.cumsum(self._model.seconds(lane.front(self._policy.most_tasks)))
         known = bool(np.isfinite(total[0]))
-        return lane.take(max(1, int(np.searchsorted(total, seconds, side="right"))) if known else 1)
+        worth = int(np.searchsorted(total, min(seconds, left), side="right"))
+        return lane.take(max(1, worth) if known else 1)
+
+    def _part_with_late(self, left: float) -> None:
+        """Leave the most expensive tasks of each lane, as many as could not end in the time left."""
+        for lane in self._lanes:
+            if not len(lane) or self._in_time(int(lane.front(1)[0]), left):
+                continue
+            expected = self._model.seconds(lane.front(len(lane)))  # in descending order
+            late = lane.take(int((expected > left).sum()))
+            self._late += late.tolist()
+            self._n_fresh -= len(late)
 
     def _trial(self, lane: _Lane) -> int:
         """Tasks to measure a lane with: one, or a few where there are so many that they do not matter."""

@@ -158,11 +158,11 @@ def serve(pipes: Sequence[int], prepared: Prepared) -> None:
                 continue
             tasks = Work.decode(message)
             last = int(tasks.tasks["task"][-1])
-            for task, sturdiness, level, real, basis in tasks:
+            for task, sturdiness, width, level, real, basis in tasks:
                 if task == last:
                     os.write(ebb, b"\0")
                 members = real, whole if basis is None else basis
-                _write(answers, _compute(prepared, task, sturdiness, level, *members, output, clock))
+                _write(answers, _compute(prepared, task, sturdiness, width, level, *members, output, clock))
                 if time.monotonic() - cleared > CLEAR_EVERY:
                     cleared = time.monotonic()
                     if os.fstat(output).st_size:  # or the disk may make us wait for nothing
@@ -179,6 +179,7 @@ def _compute(
     prepared: Prepared,
     task: int,
     sturdiness: int,
+    width: int,
     level: int,
     real: Any,
     basis: Any,
@@ -187,6 +188,7 @@ def _compute(
 ) -> bytes:
     """One task; returns the frame of its answer."""
     setup = prepared.setup
+    resources = setup.resources if width == 1 else setup.resources.widened(width)
     begin = time.monotonic()
     try:
         molecule = prepared.cutter.cut(real, basis)
@@ -194,7 +196,7 @@ def _compute(
             setup.levels[level],
             setup.driver,
             molecule,
-            setup.resources,
+            resources,
             attempt=sturdiness,
             keep_record=setup.keep_records,
         )

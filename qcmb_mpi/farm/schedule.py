@@ -2,10 +2,10 @@
 
 Rules of this file
 ------------------
-It imports nothing but numpy and its pure neighbours: events, kinds of failure, policy, queue and cost
-model.  It never looks at a clock, a file or a socket: time comes in with every event.  All policy of
-the farm is in these files and nowhere else, so the same ones run a laptop, a 64-rank job and a
-simulated machine of 10,000 ranks.
+It imports nothing but numpy and its pure neighbours: events, kinds of failure, policy, queue, seats,
+trust and cost model.  It never looks at a clock, a file or a socket: time comes in with every event.
+All policy of the farm is in these files and nowhere else, so the same ones run a laptop, a 64-rank job
+and a simulated machine of 10,000 ranks.
 
 Theory of operation
 -------------------
@@ -44,19 +44,23 @@ What a failure costs depends on its kind:
     ------------  ----------------------------------------------  --------------------------------
     INPUT         never                                           -
     CONVERGENCE   up to max_retries, each with a sturdier method  anywhere
-    MEMORY        up to max_retries                               another seat, if there is one
+    MEMORY        up to max_retries                               alone on a node, with all its memory
     CRASH         up to max_retries                               another seat, if there is one
     TIMEOUT       up to max_retries                               another seat, if there is one
     LOST          costs no retry; set aside after LOST_LIMIT      another seat, if there is one
 
-When it is asked to stop it sends nothing more, and finishes when no task is out or the grace is over.
+A task that needs a node for itself waits until no other is left to hand out: then nodes fall idle
+anyhow, and no seat has to pause for it.  Seats and nodes where tasks crash or hang that succeed
+elsewhere are set aside (:mod:`qcmb_mpi.farm.trust`), and what failed there is forgotten.
+
+Where the wall time ends, a task that would not be through by then is not begun.  When only such tasks
+are left, or when it is asked to stop, the schedule sends nothing more, and finishes when no task is
+out or the grace is over.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from enum import IntEnum
 
 import numpy as np
@@ -74,11 +78,14 @@ from qcmb_mpi.farm.events import (
     Keep,
     Lost,
     Send,
+    SetAside,
     StopAsked,
     Tick,
 )
 from qcmb_mpi.farm.policy import Policy
 from qcmb_mpi.farm.queue import Queue
+from qcmb_mpi.farm.seats import Seat, Seats
+from qcmb_mpi.farm.trust import Trust
 
 __all__ = ["Schedule", "State"]
 
@@ -92,19 +99,6 @@ class State(IntEnum):
     FAILED = 3
 
 
-@dataclass(eq=False)
-class _Seat:
-    """What the schedule knows of a seat."""
-
-    number: int
-    gone: bool = False
-    warm: bool = False  # has answered before
-    held: set[int] = field(default_factory=set)
-    dry_at: float = 0.0  # when it will probably have computed all it holds
-    due_at: float = 0.0  # when it is to get its next batch
-    heard: float = 0.0
-
-
 class Schedule:
     """Decides who computes what, when.
 
@@ -116,9 +110,20 @@ class Schedule:
         Tasks whose answers are known already.
     policy
         The numbers to go by.
+    nodes
+        Node of each seat; by default all are on one.
+    until
+        Time [s] by which tasks have to end.
     """
 
-    def __init__(self, model: CostModel, done: NDArray[np.bool_], policy: Policy):
+    def __init__(
+        self,
+        model: CostModel,
+        done: NDArray[np.bool_],
+        policy: Policy,
+        nodes: Mapping[int, int] | None = None,
+        until: float = float("inf"),
+    ):
         self.model = model
         self.policy = policy
         self.state = np.where(done, State.DONE, State.WAITING).astype(np.uint8)
@@ -131,11 +136,11 @@ class Schedule:
         self._tries: dict[int, int] = {}
         self._losses: dict[int, int] = {}
         self._sturdiness: dict[int, int] = {}
-        self._seats: dict[int, _Seat] = {}
-        self._idle: dict[int, None] = {}  # seats holding nothing, longest idle first
-        self._due: list[tuple[float, int]] = []  # when a seat will want its next batch
-        self._unsure: set[int] = set()  # seats at work of unknown duration
+        self._seats = Seats(nodes or {})
+        self._trust = Trust()
+        self._taken: dict[int, int] = {}  # nodes that a seat has for itself
         self._left = model.by_block(waiting)  # estimated cost of what is neither DONE nor FAILED
+        self._until = until
         self._stop_at: float | None = None
         self._look_at = -float("inf")  # when to look for silent seats again
 
@@ -152,7 +157,7 @@ class Schedule:
     @property
     def next_due(self) -> float:
         """When the schedule wants its next Tick at the latest."""
-        times = [self._next_due()] if self.n_waiting else []
+        times = [self._seats.next_due] if self._queue.n_ready else []
         if self._stop_at is not None:
             times.append(self._stop_at)
         return min(times, default=float("inf"))
@@ -160,7 +165,7 @@ class Schedule:
     @property
     def impatient(self) -> bool:
         """Whether a seat is at work of unknown duration: its answer has to be followed by more at once."""
-        return bool(self._unsure) and self.n_waiting > 0
+        return bool(self._seats.unsure) and self._queue.n_ready > 0
 
     def tries(self, tasks: NDArray[np.int64]) -> NDArray[np.int64]:
         """How often each task has failed so far, shape (n,)."""
@@ -175,14 +180,14 @@ class Schedule:
 
     def seconds_left(self) -> float | None:
         """Expected seconds until the end; None as long as nothing is measured."""
-        seats = sum(not seat.gone for seat in self._seats.values())
+        n_living = sum(1 for _ in self._seats.living())
         total = self.model.total_seconds(self._left)
-        return None if total is None or not seats else total / seats
+        return None if total is None or not n_living else total / n_living
 
     def busy_fraction(self) -> float:
         """Fraction of the living seats that hold tasks."""
-        living = [seat for seat in self._seats.values() if not seat.gone]
-        return sum(bool(seat.held) for seat in living) / max(1, len(living))
+        n_living = sum(1 for _ in self._seats.living())
+        return (n_living - len(self._seats.idle)) / max(1, n_living)
 
     # ---- events in, commands out ----
 
@@ -190,43 +195,42 @@ class Schedule:
         """React to ``event`` at time ``now`` [s]."""
         commands: list[Command] = []
         match event:
-            case Answered(seat, tasks, walls, age):
-                if len(tasks):
-                    self._unsure.discard(seat)
-                commands.append(Keep(self._answered(self._hear(seat, now), tasks, walls, now - age)))
-            case Failed(seat, task, kind):
-                self._unsure.discard(seat)
-                self._failed(self._hear(seat, now), task, kind)
-            case Joined(seat):
-                self._hear(seat, now)
-            case Lost(seat):
-                self._lose(self._hear(seat, now))
+            case Answered(number, tasks, walls, age):
+                seat = self._hear(number, now)
+                commands.append(Keep(self._answered(seat, tasks, walls, now - age)))
+                commands += self._judge(seat, tasks)
+                self._rest(seat)
+            case Failed(number, task, kind):
+                seat = self._hear(number, now)
+                self._failed(seat, task, kind, now)
+                self._rest(seat)
+            case Joined(number):
+                self._rest(self._hear(number, now))
+            case Lost(number):
+                self._lose(self._hear(number, now))
             case StopAsked(grace):
                 self._stop_at = min(now + grace, self._stop_at or float("inf"))
             case Tick():
                 self._look_for_silence(now)
-        number = getattr(event, "seat", None)
-        if number is not None and not self._seats[number].held and not self._seats[number].gone:
-            self.ran_dry += number not in self._idle
-            self._idle[number] = None
         if self._stop_at is None:
             commands += self._feed(now)
         commands += self._end(now)
         return commands
 
     def _answered(
-        self, seat: _Seat, tasks: NDArray[np.int64], walls: NDArray[np.float64], at: float
+        self, seat: Seat, tasks: NDArray[np.int64], walls: NDArray[np.float64], at: float
     ) -> NDArray[np.bool_]:
         before = self.state[tasks]
         wanted = np.asarray(before != State.DONE)
+        if not len(tasks):
+            return wanted
+        self._seats.unsure.discard(seat.number)
         # a batch names each task once; a repeated one could only come from a broken seat
         numbers = set(tasks.tolist())
         if len(numbers) < len(tasks):
             first = np.zeros(len(tasks), dtype=bool)
             first[np.unique(tasks, return_index=True)[1]] = True
             wanted &= first
-        if not len(tasks):
-            return wanted
         self.state[tasks] = State.DONE
         self.n_done += int(wanted.sum())
         self.n_failed -= int((wanted & (before == State.FAILED)).sum())
@@ -237,10 +241,10 @@ class Schedule:
         seat.held -= numbers
         if seat.held:
             held = np.fromiter(seat.held, dtype=np.int64, count=len(seat.held))
-            self._expect(seat, at + float(np.nansum(self.model.seconds(held))))
+            self._seats.expect(seat, at + float(np.nansum(self.model.seconds(held))), self._ahead())
         return wanted
 
-    def _learn(self, seat: _Seat, tasks: NDArray[np.int64], walls: NDArray[np.float64]) -> None:
+    def _learn(self, seat: Seat, tasks: NDArray[np.int64], walls: NDArray[np.float64]) -> None:
         """Measure; the first task of a seat takes longer than it should, and its lane is probed again."""
         cold = 0 if seat.warm else 1
         seat.warm = True
@@ -250,7 +254,17 @@ class Schedule:
         if len(tasks) > cold:
             self.model.observe(tasks[cold:], walls[cold:])
 
-    def _failed(self, seat: _Seat, task: int, kind: Kind) -> None:
+    def _judge(self, seat: Seat, tasks: NDArray[np.int64]) -> list[Command]:
+        """Set aside what is proven broken by these successes; what failed there gets its tries back."""
+        verdict = self._trust.succeeded(seat.number, tasks.tolist()) if len(tasks) else None
+        if verdict is None:
+            return []
+        for task in verdict.tasks:
+            self._tries[task] = max(0, self._tries[task] - 1)
+        return [SetAside(verdict.seats)]
+
+    def _failed(self, seat: Seat, task: int, kind: Kind, now: float) -> None:
+        self._seats.unsure.discard(seat.number)
         if task not in seat.held:
             return  # it was taken away from this seat in the meantime
         seat.held.discard(task)
@@ -261,18 +275,17 @@ class Schedule:
             self._sturdiness[task] = self._sturdiness.get(task, 0) + 1
         else:
             self._queue.shun(task, seat.number)
+        if kind in (Kind.CRASH, Kind.TIMEOUT):
+            self._trust.failed(seat.number, task, now)
         if kind is Kind.INPUT or self._tries[task] > self.policy.max_retries:
             self._give_up(task)
         else:
             self.state[task] = State.WAITING
-            self._queue.retry(task)
+            self._queue.retry(task, wide=kind is Kind.MEMORY)
 
-    def _lose(self, seat: _Seat) -> None:
+    def _lose(self, seat: Seat) -> None:
         """Requeue what a lost seat holds; being there costs a task no retry, up to a limit."""
-        seat.gone = True
-        self._unsure.discard(seat.number)
-        self._idle.pop(seat.number, None)
-        for task in sorted(seat.held):
+        for task in sorted(self._seats.lose(seat)):
             if self.state[task] != State.OUT:
                 continue
             self._losses[task] = self._losses.get(task, 0) + 1
@@ -282,7 +295,7 @@ class Schedule:
             else:
                 self.state[task] = State.WAITING
                 self._queue.retry(task)
-        seat.held.clear()
+        self._leave(seat)
 
     def _give_up(self, task: int) -> None:
         self.state[task] = State.FAILED
@@ -294,35 +307,57 @@ class Schedule:
     def _feed(self, now: float) -> list[Command]:
         """Give work to seats that have none, then to those that will soon have none."""
         commands: list[Command] = []
-        for number in list(self._idle):
-            if not self.n_waiting:
+        for number in list(self._seats.idle):
+            if not self._queue.n_ready:
                 break
             commands += self._serve(self._seats[number], now)
-        while self.n_waiting and self._next_due() <= now:
-            seat = self._seats[heapq.heappop(self._due)[1]]
+        while self._queue.n_ready and (seat := self._seats.pop_due(now)) is not None:
             if seat.dry_at - self._ahead() <= now:
                 commands += self._serve(seat, now)
             else:  # batches have become shorter meanwhile
-                self._expect(seat, seat.dry_at)
+                self._seats.expect(seat, seat.dry_at, self._ahead())
+        if not self._queue.n_ready:
+            commands += self._feed_nodes(now)
         return commands
 
-    def _serve(self, seat: _Seat, now: float) -> list[Command]:
-        seconds = max(self._batch_seconds(), self._ahead() - max(0.0, seat.dry_at - now))
-        tasks = self._queue.take(seat.number, seconds, self._living())
-        if not len(tasks):
+    def _serve(self, seat: Seat, now: float) -> list[Command]:
+        if not self.may_serve(seat, now):
             return []
+        begin = max(seat.dry_at, now)
+        seconds = max(self._batch_seconds(), self._ahead() - (begin - now))
+        if self._trust.doubted(seat.number):
+            seconds = 0.0  # one task
+        tasks = self._queue.take(seat.number, seconds, self._candidates(now), self._until - begin)
+        return [self._send(seat, tasks, begin)] if len(tasks) else []
+
+    def _feed_nodes(self, now: float) -> list[Command]:
+        """Give tasks that need a node for themselves to nodes on which nothing is computed."""
+        commands: list[Command] = []
+        for number in list(self._seats.idle):
+            seat = self._seats[number]
+            here = self._seats.on(seat.node)
+            if not self.may_serve(seat, now) or any(other.held for other in here):
+                continue
+            task = self._queue.take_wide(seat.number, self._candidates(now), self._until - now)
+            if task is not None:
+                self._taken[seat.node] = seat.number
+                commands.append(self._send(seat, np.array([task]), now, width=len(here)))
+        return commands
+
+    def _send(self, seat: Seat, tasks: NDArray[np.int64], begin: float, width: int = 1) -> Send:
         self.state[tasks] = State.OUT
         seat.held.update(tasks.tolist())
-        self._idle.pop(seat.number, None)
-        seconds = float(self.model.seconds(tasks).sum())
-        if np.isfinite(seconds):
-            self._expect(seat, max(seat.dry_at, now) + seconds)
+        self._seats.idle.pop(seat.number, None)
+        seconds = self.model.seconds(tasks)
+        if np.isfinite(seconds).all():
+            self._seats.expect(seat, begin + float(seconds.sum()), self._ahead())
         if not self.model.measured[self.model.blocks(tasks[:1])].all():
-            self._unsure.add(seat.number)
+            self._seats.unsure.add(seat.number)
         sturdiness = np.zeros(len(tasks), dtype=np.int64)
         if self._sturdiness:
             sturdiness[:] = [self._sturdiness.get(task, 0) for task in tasks.tolist()]
-        return [Send(seat.number, tasks, sturdiness)]
+        limits = self.policy.limits(seconds, self.tries(tasks))
+        return Send(seat.number, tasks, sturdiness, limits, width)
 
     def _batch_seconds(self) -> float:
         """Seconds of work in the next batch: a quarter of an even share of what is left."""
@@ -336,37 +371,36 @@ class Schedule:
 
     # ---- seats ----
 
-    def _living(self) -> Iterator[int]:
-        return (number for number, seat in self._seats.items() if not seat.gone)
+    def may_serve(self, seat: Seat, now: float) -> bool:
+        """Whether a seat may get tasks: not while its node belongs to another, or is in doubt."""
+        return seat.node not in self._taken and self._trust.serves(seat.number, self._seats.living(), now)
 
-    def _hear(self, number: int, now: float) -> _Seat:
-        """A sign of life: also a seat that was given up is believed again."""
-        seat = self._seats.setdefault(number, _Seat(number))
-        seat.gone = False
-        seat.heard = now
+    def _candidates(self, now: float) -> Iterable[int]:
+        """Seats of which one may be better for a task than where it has failed."""
+        return (number for number in self._seats.living() if self.may_serve(self._seats[number], now))
+
+    def _hear(self, number: int, now: float) -> Seat:
+        seat = self._seats.hear(number, now)
+        self._trust.join(number, seat.node)
         return seat
 
-    def _expect(self, seat: _Seat, dry_at: float) -> None:
-        """A seat will probably have computed all it holds at ``dry_at``: it is due a little earlier."""
-        seat.dry_at = dry_at
-        seat.due_at = dry_at - self._ahead()
-        heapq.heappush(self._due, (seat.due_at, seat.number))
+    def _rest(self, seat: Seat) -> None:
+        """Note if a seat holds nothing any more."""
+        if self._seats.rest(seat):
+            self.ran_dry += 1
+        if not seat.held:
+            self._leave(seat)
 
-    def _next_due(self) -> float:
-        """When the next seat wants its next batch; what does not hold any more is dropped."""
-        while self._due:
-            due_at, number = self._due[0]
-            seat = self._seats[number]
-            if due_at == seat.due_at and seat.held and number not in self._unsure:
-                return due_at
-            heapq.heappop(self._due)
-        return float("inf")
+    def _leave(self, seat: Seat) -> None:
+        """A seat gives back the node that it had for itself."""
+        if self._taken.get(seat.node) == seat.number:
+            del self._taken[seat.node]
 
     def _look_for_silence(self, now: float) -> None:
         if now < self._look_at or self.policy.silence == float("inf"):
             return
         self._look_at = now + self.policy.silence / 10
-        for seat in self._seats.values():
+        for seat in self._seats:
             if not seat.gone and now - seat.heard > self.policy.silence:
                 self._lose(seat)
 
@@ -375,7 +409,8 @@ class Schedule:
         out = self.n_tasks - self.n_done - self.n_failed - self.n_waiting
         over = self.n_done + self.n_failed == self.n_tasks
         stopped = self._stop_at is not None and (out == 0 or now >= self._stop_at)
-        if (over or stopped) and not self.finished:
+        late = out == 0 and self.n_waiting > 0 and self._queue.n_late == self.n_waiting
+        if (over or stopped or late) and not self.finished:
             self.finished = True
             return [Finish(stopped=not over)]
         return []

@@ -142,7 +142,7 @@ class Simulation:
     def _handle(self, event: Event) -> None:
         for command in self.schedule.handle(event, self.now):
             match command:
-                case Send(seat, tasks, sturdiness):
+                case Send(seat, tasks, sturdiness, _, _):
                     self._compute(seat, tasks, sturdiness)
                 case Keep(wanted):
                     assert isinstance(event, Answered)

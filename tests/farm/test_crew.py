@@ -115,12 +115,12 @@ def collect(crew: Crew, n: int, seconds: float = 20.0) -> dict[int, tuple[int, f
     return found
 
 
-def all_tasks():
-    return make_work(TABLE, np.arange(6), np.zeros(6, dtype=np.int64))
+def all_tasks(limit: float = np.inf):
+    return make_work(TABLE, np.arange(6), limits=limit)
 
 
-def begin(crew: Crew, chosen: Setup, timeout: float = 1000.0, seats=(0,)) -> None:
-    crew.prepare(chosen, timeout)
+def begin(crew: Crew, chosen: Setup, seats=(0,)) -> None:
+    crew.prepare(chosen)
     crew.start(seats)
 
 
@@ -151,9 +151,9 @@ def test_a_mishap_costs_one_task_and_the_others_are_computed(crew, tmp_path, beh
 
 
 def test_a_hung_task_is_killed_with_all_it_has_started_and_the_others_go_on(crew, tmp_path):
-    begin(crew, setup(tmp_path, "hangs"), timeout=1.0)
+    begin(crew, setup(tmp_path, "hangs"))
     start = time.monotonic()
-    crew.send(0, all_tasks())
+    crew.send(0, all_tasks(limit=1.0))
     found = collect(crew, 6)
     assert found[2][0] == Kind.TIMEOUT
     assert len(found) == 6
@@ -171,7 +171,7 @@ def test_megabytes_of_output_do_no_harm(crew, tmp_path):
 def test_several_seats_compute_at_once(crew, tmp_path):
     begin(crew, setup(tmp_path, "fine"), seats=(0, 1, 2))
     for seat in (0, 1, 2):
-        crew.send(seat, make_work(TABLE, np.array([2 * seat, 2 * seat + 1]), np.zeros(2, dtype=np.int64)))
+        crew.send(seat, make_work(TABLE, np.array([2 * seat, 2 * seat + 1])))
     assert len(collect(crew, 6)) == 6
 
 
@@ -183,13 +183,13 @@ def test_runners_may_die_at_the_same_moment(crew, tmp_path):
         time.sleep(0.05)  # all are dead before the first is replaced
         crew.poll()
         for seat in crew.seats:
-            crew.send(seat, make_work(TABLE, np.array([seat]), np.zeros(1, dtype=int)))
+            crew.send(seat, make_work(TABLE, np.array([seat])))
         assert {task: kind for task, (kind, _, _) in collect(crew, 3).items()} == {0: 0, 1: 0, 2: 0}
 
 
 def test_an_engine_that_is_missing_is_named(crew, tmp_path):
     wrong = Setup(cluster(), (Level("(auto)", "no_such_program", "hf"),), "energy")
-    crew.prepare(wrong, 10.0)
+    crew.prepare(wrong)
     with pytest.raises(InputError, match="no_such_program"):
         crew.start([0])
 
@@ -197,7 +197,7 @@ def test_an_engine_that_is_missing_is_named(crew, tmp_path):
 def test_a_plugin_that_cannot_be_imported_is_named(crew, tmp_path):
     (tmp_path / "broken.py").write_text("raise ValueError('oh')")
     wrong = Setup(cluster(), (Level("(auto)", "toy", "fine"),), "energy", (str(tmp_path / "broken.py"),))
-    crew.prepare(wrong, 10.0)
+    crew.prepare(wrong)
     with pytest.raises(InputError, match=r"broken\.py.*oh"):
         crew.start([0])
 

@@ -26,9 +26,9 @@ def unpack(data: bytes) -> Answers:
 @given(st.lists(st.integers(0, TABLE.n_tasks - 1), min_size=1, max_size=40, unique=True))
 def test_work_names_each_task_with_its_fragments(tasks):
     work = Work.decode(make_work(TABLE, np.array(tasks), np.arange(len(tasks))).encode())
-    for position, (task, sturdiness, level, real, basis) in enumerate(work):
+    for position, (task, sturdiness, width, level, real, basis) in enumerate(work):
         basis = list(range(5)) if basis is None else basis.tolist()
-        assert (task, sturdiness) == (tasks[position], position)
+        assert (task, sturdiness, width) == (tasks[position], position, 1)
         assert (level, tuple(real.tolist()), tuple(basis)) == TABLE.members(task)
 
 
@@ -36,9 +36,9 @@ def test_work_names_each_task_with_its_fragments(tasks):
 def test_work_can_be_cut(data):
     tasks = data.draw(st.lists(st.integers(0, TABLE.n_tasks - 1), min_size=1, max_size=20, unique=True))
     first = data.draw(st.integers(0, len(tasks)))
-    work = make_work(TABLE, np.array(tasks), np.zeros(len(tasks), dtype=int))
-    rest = [(task, real.tolist()) for task, _, _, real, _ in work.without(first)]
-    assert rest == [(task, real.tolist()) for task, _, _, real, _ in work][first:]
+    work = make_work(TABLE, np.array(tasks))
+    rest = [(task, real.tolist()) for task, _, _, _, real, _ in work.without(first)]
+    assert rest == [(task, real.tolist()) for task, _, _, _, real, _ in work][first:]
 
 
 def answers() -> list[bytes]:

@@ -46,15 +46,20 @@ def assert_every_task_in_one_place(simulation: Simulation) -> None:
     assert counts[State.FAILED] == s.n_failed
     assert counts[State.WAITING] == s.n_waiting
     assert sorted(s._queue.tasks) == np.flatnonzero(s.state == State.WAITING).tolist()
-    held = Counter(t for seat in s._seats.values() for t in seat.held if s.state[t] == State.OUT)
+    held = Counter(t for seat in s._seats for t in seat.held if s.state[t] == State.OUT)
     assert sorted(held) == np.flatnonzero(s.state == State.OUT).tolist()
     assert set(held.values()) <= {1}
     assert simulation.kept.max(initial=0) <= 1
     if s._stop_at is None and not s.finished:
-        for number, seat in s._seats.items():
-            if not seat.gone and not seat.held:
-                for task in s._queue.tasks:
-                    assert not s._queue.may_take(number, task, s._living()), f"{number} idles beside {task}"
+        for seat in s._seats:
+            if not seat.gone and not seat.held and s.may_serve(seat, simulation.now):
+                others = list(s._candidates(simulation.now))
+                for task in s._queue.ready:
+                    assert not s._queue.may_take(seat.number, task, others), f"{seat} idles beside {task}"
+        for node in {seat.node for seat in s._seats}:
+            here = s._seats.on(node)
+            if here and not s._queue.n_ready and not any(seat.held for seat in here):
+                assert not s._queue.n_wide or not any(s.may_serve(seat, simulation.now) for seat in here)
 
 
 @settings(max_examples=60, deadline=None)
@@ -66,9 +71,11 @@ def assert_every_task_in_one_place(simulation: Simulation) -> None:
     retries=st.integers(0, 3),
     stop_at=st.sampled_from([None, 0.0, 0.7, 3.0]),
     blocks=st.integers(1, 4),
+    n_nodes=st.integers(1, 3),
+    until=st.sampled_from([float("inf"), 1.0, 5.0]),
 )
 def test_whatever_goes_wrong_nothing_is_lost_or_counted_twice_and_every_run_ends(
-    seed, n_tasks, n_seats, rate, retries, stop_at, blocks
+    seed, n_tasks, n_seats, rate, retries, stop_at, blocks, n_nodes, until
 ):
     rng = np.random.default_rng(seed)
     seconds = rng.exponential(0.3, n_tasks)
@@ -78,6 +85,8 @@ def test_whatever_goes_wrong_nothing_is_lost_or_counted_twice_and_every_run_ends
         CostModel((seconds + 0.01).astype(np.float32), starts),
         rng.random(n_tasks) < 0.2,
         Policy(max_retries=retries, silence=5.0),
+        nodes={seat: seat % n_nodes for seat in range(n_seats)},
+        until=until,
     )
     before = s.state == State.DONE
     faults = Faults(

@@ -40,9 +40,11 @@ FORBIDDEN = {
 ONLY = {
     "farm.schedule": (
         "qcmb_mpi.engine.failures",
-        *(f"qcmb_mpi.farm.{name}" for name in ("cost", "events", "policy", "queue")),
+        *(f"qcmb_mpi.farm.{name}" for name in ("cost", "events", "policy", "queue", "seats", "trust")),
     ),
     "farm.queue": ("qcmb_mpi.farm.cost", "qcmb_mpi.farm.policy"),
+    "farm.seats": (),
+    "farm.trust": (),
     "inputs.bonds": ("qcmb_mpi.inputs.elements",),
     "farm.launcher": ("qcmb_mpi.errors",),
     "farm.messages": ("qcmb_mpi.engine.base", "qcmb_mpi.engine.failures", "qcmb_mpi.expansion.plan"),

@@ -85,11 +85,6 @@ class Queue:
         return self._n_fresh + len(self._retries)
 
     @property
-    def n_wide(self) -> int:
-        """Tasks that need a node for themselves."""
-        return len(self._wide)
-
-    @property
     def n_late(self) -> int:
         """Tasks that could not end in time."""
         return len(self._late)
@@ -100,9 +95,14 @@ class Queue:
         return [task for lane in self._lanes for task in lane.front(len(lane)).tolist()] + [*self._retries]
 
     @property
+    def wide(self) -> list[int]:
+        """Tasks that need a node for themselves."""
+        return list(self._wide)
+
+    @property
     def tasks(self) -> list[int]:
         """All of them, in no order that matters."""
-        return [*self.ready, *self._wide, *self._late]
+        return [*self.ready, *self.wide, *self._late]
 
     def retry(self, task: int, wide: bool = False) -> None:
         """Take back a task that has to be computed again."""

@@ -71,7 +71,8 @@ class ExecutorConfig:
     memory_per_worker
         Bytes one task may use, or text such as ``4GB`` or ``500MiB``; None divides the memory.
     heartbeat
-        Seconds of silence after which a rank is asked about.
+        Seconds of silence after which a rank's tasks are given to others, and which the end of a job
+        waits for ranks that do not answer.
 
     Raises
     ------

@@ -34,6 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if str(error):
             print(f"qcmb_mpi: {error}", file=sys.stderr)
         return int(error.exit_code)
+    except KeyboardInterrupt:
+        print("qcmb_mpi: interrupted; what was saved stays", file=sys.stderr)
+        return ExitCode.STOPPED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.FINISHED

@@ -22,6 +22,8 @@ from qcmb_mpi.report.summary import plan_as_dict, plan_text, result_text
 
 __all__ = ["check", "convert", "plan", "report", "run", "status", "validate"]
 
+log = logging.getLogger("qcmb_mpi")
+
 
 def run(begin: Start, options: argparse.Namespace, flags: Mapping[str, Any]) -> int:
     """Compute an input; write the result; print the summary on rank 0."""
@@ -30,7 +32,7 @@ def run(begin: Start, options: argparse.Namespace, flags: Mapping[str, Any]) -> 
     def loader() -> tuple[Loaded, ExecutorConfig, Options]:
         loaded = load(options.input)
         config = merge(flags, loaded.execution, os.environ)
-        logging.getLogger("qcmb_mpi").setLevel(config.log_level)
+        log.setLevel(config.log_level)
         checkpoint = None
         if not options.no_checkpoint:
             checkpoint = _beside(options.input, config.checkpoint_file, ".checkpoint.h5")
@@ -43,7 +45,10 @@ def run(begin: Start, options: argparse.Namespace, flags: Mapping[str, Any]) -> 
         result = run_job(begin, loader)
     except (TasksFailed, Stopped) as error:
         if str(error):
-            _write(output, json.dumps(_failure(error), indent=1))
+            try:
+                _replace(output, json.dumps(_failure(error), indent=1))
+            except OSError as problem:
+                log.warning("this could not be written to %s (%s)", output, problem.strerror)
         raise
     if result is None:
         return ExitCode.FINISHED
@@ -130,7 +135,6 @@ def report(options: argparse.Namespace) -> int:
         if options.png:
             written += write_pngs(gathered, Path(options.png))
         if not have_matplotlib():
-            log = logging.getLogger("qcmb_mpi")
             log.warning(
                 "the page has no plots, since matplotlib is not installed: pip install 'qcmb-mpi[plot]'"
             )

@@ -71,7 +71,8 @@ class ExecutorConfig:
     memory_per_worker
         Bytes one task may use, or text such as ``4GB`` or ``500MiB``; None divides the memory.
     heartbeat
-        Seconds of silence after which a rank is asked about.
+        Seconds of silence after which a rank's tasks are given to others, and which the end of a job
+        waits for ranks that do not answer.
     timeout_factor
         ``timeout_per_task`` as a multiple of the time that a task is expected to take, which is learnt
         while the job runs; at least five seconds, and doubled with every attempt.  The lower of the two

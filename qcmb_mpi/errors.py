@@ -18,6 +18,7 @@ __all__ = [
     "InputError",
     "LauncherError",
     "QcmbError",
+    "RunnersLost",
     "Stopped",
     "StoreError",
     "TasksFailed",
@@ -57,6 +58,12 @@ class InputError(QcmbError):
 
 class LauncherError(QcmbError):
     """The processes of an MPI job do not see each other; nothing was run."""
+
+
+class RunnersLost(QcmbError):
+    """A process cannot compute any more: the parent of its runners is killed again and again."""
+
+    exit_code = ExitCode.STOPPED
 
 
 class StoreError(QcmbError):

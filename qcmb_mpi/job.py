@@ -22,7 +22,7 @@ import numpy as np
 from qcmb_mpi.archiving import open_archive
 from qcmb_mpi.config import ExecutorConfig
 from qcmb_mpi.engine.base import Resources
-from qcmb_mpi.errors import ExitCode, InputError, QcmbError, Stopped, TasksFailed
+from qcmb_mpi.errors import ExitCode, InputError, QcmbError, RunnersLost, Stopped, TasksFailed
 from qcmb_mpi.expansion.plan import TaskTable, plan
 from qcmb_mpi.farm import resources
 from qcmb_mpi.farm.cost import CostModel, estimated_costs
@@ -99,6 +99,10 @@ class Options:
     failed: Path | None = None
 
 
+#: What is to be computed, and how.
+Job = tuple[Loaded, ExecutorConfig, Options]
+
+
 def start(comm: Any = None) -> Start:
     """Start the parent of this process's runners, then MPI where a launcher announced it.
 
@@ -132,7 +136,7 @@ def _connect(comm: Any) -> tuple[World | None, str | None]:
     return world, world.library
 
 
-def run(begin: Start, load: Callable[[], tuple[Loaded, ExecutorConfig, Options]]) -> Any:
+def run(begin: Start, load: Callable[[], Job]) -> Any:
     """Compute a many-body expansion.
 
     Parameters
@@ -154,34 +158,52 @@ def run(begin: Start, load: Callable[[], tuple[Loaded, ExecutorConfig, Options]]
     TasksFailed, Stopped
         Not all tasks were computed; everything that was is saved.
     """
-    crew, world = begin.crew, begin.world
-    try:
-        if world is not None and world.rank > 0:
-            return _serve(begin)
-        code: int = ExitCode.WRONG_INPUT
-        told: list[bool] = []
+    with StopRequest() as stop:  # on every rank: rank 0 decides what a signal means, and no rank dies of it
+        if begin.world is not None and begin.world.rank == 0:
+            return _conduct(begin, load, stop)
         try:
-            answer = _lead(begin, load, told)
-            code = ExitCode.FINISHED
-            return answer
-        except QcmbError as error:
-            code = error.exit_code
-            raise
-        except Exception:
-            code = ExitCode.TASKS_FAILED
-            raise
+            return _lead(begin, load, stop, []) if begin.world is None else _serve(begin)
         finally:
-            if world is not None:
-                if not told:
-                    world.broadcast(pickle.dumps(int(code)))
-                else:
-                    for rank in range(1, world.size):
-                        world.send(rank, Tag.END, str(int(code)).encode())
-                    world.flush(FLUSH)
+            begin.crew.close()
+            if begin.world is not None:
+                begin.world.close()
+
+
+def _conduct(begin: Start, load: Callable[[], Job], stop: StopRequest) -> Any:
+    """Rank 0 of an MPI job: whatever happens to it, the others learn the exit code and all end together."""
+    world = begin.world
+    assert world is not None
+    code: int = ExitCode.WRONG_INPUT
+    told: list[ExecutorConfig] = []
+    try:
+        answer = _lead(begin, load, stop, told)
+        code = ExitCode.FINISHED
+        return answer
+    except QcmbError as error:
+        code = error.exit_code
+        raise
+    except KeyboardInterrupt:
+        code = ExitCode.STOPPED
+        raise
+    except Exception:
+        code = ExitCode.TASKS_FAILED
+        raise
     finally:
-        crew.close()
-        if world is not None:
-            world.close()
+        if told:
+            for rank in range(1, world.size):
+                world.send(rank, Tag.END, str(int(code)).encode())
+            world.flush(FLUSH)
+        else:
+            world.broadcast(pickle.dumps(int(code)))
+        begin.crew.close()
+        patience = told[0].heartbeat if told else ExecutorConfig.heartbeat
+        if not world.close(patience):
+            log.warning(
+                "not every rank has answered within %g s that the job is over (stopped, or its node lost?); "
+                "the others do not wait for it",
+                patience,
+            )
+            world.abort_at_exit(int(code))
 
 
 def _serve(begin: Start) -> None:
@@ -192,24 +214,23 @@ def _serve(begin: Start) -> None:
         code = order
     else:
         setup, config = order
-        with StopRequest():  # rank 0 decides; a signal must not end this rank by itself
-            begin.crew.prepare(_equip(setup, config, begin.world, 1))
-            try:
-                begin.crew.start([begin.world.rank])
-            except QcmbError as error:
-                log.error("rank %d on %s takes no part: %s", begin.world.rank, socket.gethostname(), error)
-                code = stand_by(begin.world)
-            else:
-                code = work(begin.world, begin.crew, config.heartbeat / 3)
+        begin.crew.prepare(_equip(setup, config, begin.world, 1))
+        try:
+            begin.crew.start([begin.world.rank])
+            code = work(begin.world, begin.crew, config.heartbeat / 3)
+        except QcmbError as error:
+            log.error("rank %d on %s takes no part: %s", begin.world.rank, socket.gethostname(), error)
+            code = stand_by(begin.world)
     errors = {ExitCode.WRONG_INPUT: InputError(""), ExitCode.STOPPED: Stopped("", 0, 0, {})}
     if code != ExitCode.FINISHED:
         raise errors.get(ExitCode(code), TasksFailed("", [], {}))
 
 
-def _lead(begin: Start, load: Callable[[], tuple[Loaded, ExecutorConfig, Options]], told: list[bool]) -> Any:
-    """Rank 0, or the only process."""
+def _lead(begin: Start, load: Callable[[], Job], stop: StopRequest, told: list[ExecutorConfig]) -> Any:
+    """Rank 0, or the only process; ``told`` gets the settings once the other ranks have them too."""
     crew, world = begin.crew, begin.world
     loaded, config, options = load()
+    stop.check()
     for warning in loaded.warnings:
         log.warning("%s", warning)
     if config.symmetry:
@@ -218,7 +239,7 @@ def _lead(begin: Start, load: Callable[[], tuple[Loaded, ExecutorConfig, Options
     setup = _setup(problem, config)
     if world is not None:
         world.broadcast(pickle.dumps((setup, config)))
-        told.append(True)
+        told.append(config)
     seats = [0] if world is not None else list(range(_n_workers(config)))
     equipped = _equip(setup, config, world, len(seats))
     crew.prepare(equipped)
@@ -228,14 +249,12 @@ def _lead(begin: Start, load: Callable[[], tuple[Loaded, ExecutorConfig, Options
     except InputError as error:
         raise in_source(error, loaded.source) from None
     description = _checked(crew.describe(), loaded.source)
-    deadline = _deadline(begin, config)
+    stop.deadline = _deadline(begin, config)
     threads = equipped.resources.threads
-    with (
-        StopRequest(deadline) as stop,
-        open_archive(
-            loaded, table, options.checkpoint, options.overwrite, config, description, threads
-        ) as archive,
-    ):
+    stop.check()
+    with open_archive(
+        loaded, table, options.checkpoint, options.overwrite, config, description, threads
+    ) as archive:
         hosts = dict(enumerate(world.hosts)) if world else dict.fromkeys(seats, socket.gethostname())
         pulse = Pulse(options.checkpoint, len(hosts))
         reused = archive.load()
@@ -379,7 +398,12 @@ def _farm(
     )
     master = Master(table, schedule, begin.crew, begin.world, recorder, stop.take, stop.alarms)
     if schedule.n_done < table.n_tasks:
-        master.run()
+        stop.attended = True
+        try:
+            master.run()
+        except RunnersLost as error:
+            stop.reason = str(error)
+        stop.attended = False
         begin.crew.cancel()
     archive.store.save()
     return master, schedule

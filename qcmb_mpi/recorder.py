@@ -21,6 +21,8 @@ from qcmb_mpi.store.archive import Archive, Results
 
 __all__ = ["Recorder"]
 
+log = logging.getLogger("qcmb_mpi")
+
 SAVE_EVERY = 0.5  # s between two saves at least
 SAVE_WITHIN = 5.0  # s after which even a single finished task is saved
 SYNC_EVERY = 10.0  # s between two of them that wait for the disk
@@ -123,6 +125,14 @@ class Recorder:
             "is" if len(seats) == 1 else "are",
         )
 
+    def silent(self, rank: int, silent: bool) -> None:
+        """Say that a rank is not believed any more, or is back."""
+        host = self._hosts.get(rank, "an unknown host")
+        if silent:
+            log.warning("rank %d on %s gives no sign of life; others get its tasks", rank, host)
+        else:
+            log.warning("rank %d on %s is back", rank, host)
+
     def save(self) -> None:
         """Bring everything to the disk."""
         self._archive.store.save(sync=True)
@@ -132,9 +142,8 @@ class Recorder:
     def round(self, schedule: Schedule, now: float) -> None:
         """Save and show, if that is due."""
         since = now - self._saved
-        if self._unsaved and (
-            since >= SAVE_WITHIN or (self._unsaved >= self._interval and since >= SAVE_EVERY)
-        ):
+        # also with nothing to save: the store renews its lock, and sees whether its file is still there
+        if since >= SAVE_WITHIN or (self._unsaved >= self._interval and since >= SAVE_EVERY):
             sync = now - self._synced >= SYNC_EVERY
             self._archive.store.save(sync)
             self._saved, self._unsaved = now, 0

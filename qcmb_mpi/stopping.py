@@ -1,6 +1,7 @@
 """How a job is asked to stop early: by a signal, or by the end of its wall time.
 
-It only notes that it was asked; the schedule decides what follows.
+It only notes that it was asked; the schedule, or whoever is to begin with something long, decides what
+follows.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import time
 from types import FrameType, TracebackType
 from typing import Any
 
+from qcmb_mpi.errors import Stopped
+
 __all__ = ["StopRequest"]
 
 log = logging.getLogger("qcmb_mpi")
@@ -25,15 +28,22 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 class StopRequest:
     """Notes requests to stop while it is entered.
 
-    Parameters
+    A second Ctrl-C means now: for the loop that asks, or, where nobody does, as a KeyboardInterrupt.
+
+    Attributes
     ----------
     deadline
         Monotonic time at which the wall time ends, less what saving needs; None if there is none.
+    reason
+        Why the job is to stop; empty as long as nobody has asked.
+    attended
+        Whether a loop calls :meth:`take` at short intervals.
     """
 
-    def __init__(self, deadline: float | None = None):
-        self.deadline = deadline
+    def __init__(self) -> None:
+        self.deadline: float | None = None
         self.reason = ""
+        self.attended = False
         self._pending: float | None = None
         self._before: dict[signal.Signals, Any] = {}
         self._alarm, self._bell = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -65,6 +75,16 @@ class StopRequest:
         os.close(self._alarm)
         os.close(self._bell)
 
+    def check(self) -> None:
+        """Raise Stopped if somebody has asked: for the time before there is a loop."""
+        if self.reason:
+            raise Stopped(
+                f"stopped early ({self.reason}) before the first task; the same command goes on from here",
+                0,
+                0,
+                {},
+            )
+
     def take(self) -> float | None:
         """Seconds of grace if a request has come since the last call, else None."""
         with contextlib.suppress(BlockingIOError):
@@ -83,6 +103,7 @@ class StopRequest:
         return pending
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        # a second Ctrl-C means now
+        if self.reason and number == signal.SIGINT and not self.attended:
+            raise KeyboardInterrupt
         self._pending = 0.0 if self.reason and number == signal.SIGINT else GRACE
         self.reason = self.reason or f"signal {signal.Signals(number).name}"

@@ -22,7 +22,8 @@ from qcmb_mpi.report.progress import make_progress
 @pytest.mark.parametrize(
     ("n_answers", "after", "saved"),
     [
-        (0, 100.0, False),
+        (0, SAVE_WITHIN / 2, False),
+        (0, SAVE_WITHIN, True),  # there is a lock to be renewed
         (1, SAVE_WITHIN / 2, False),
         (1, 5.0, True),
         (10, SAVE_EVERY / 2, False),

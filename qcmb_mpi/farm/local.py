@@ -2,13 +2,15 @@
 
 Both the master without MPI and every MPI rank have one crew.  A crew holds one runner for each of
 its seats and makes every mishap of a runner the failure of the one task that it was computing: the
-other tasks of that seat go to the next runner.  It knows nothing of plans, queues or retries.
+other tasks of that seat go to the next runner.  If their parent dies, the same happens to all of them.
+It knows nothing of plans, queues or retries.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import pickle
 import select
@@ -17,17 +19,20 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from qcmb_mpi.engine.failures import Kind
-from qcmb_mpi.errors import InputError, QcmbError
+from qcmb_mpi.errors import InputError, QcmbError, RunnersLost
 from qcmb_mpi.farm import nursery
 from qcmb_mpi.farm.messages import Answers, Frames, Work, failure, frame
 from qcmb_mpi.farm.runner import DESCRIBE, Description, Setup, open_output, with_tail
 
 __all__ = ["Crew", "start_nursery"]
+
+log = logging.getLogger("qcmb_mpi")
 
 #: Threads of libraries that would otherwise start them at import; engines set their own later.
 SINGLE_THREADED = dict.fromkeys(
@@ -35,6 +40,7 @@ SINGLE_THREADED = dict.fromkeys(
 )
 F_SETPIPE_SZ = 1031  # fcntl.F_SETPIPE_SZ, which not every build of Python has
 PIPE_SIZE = 1 << 20  # a second's answers of half-millisecond tasks have room
+MOST_NURSERIES = 3  # that one process starts before it gives up
 
 
 class _Pending(NamedTuple):
@@ -84,7 +90,11 @@ class Crew:
 
     def __init__(self, environ: Mapping[str, str]):
         self.seats: tuple[int, ...] = ()
-        self._nursery, self._channel = start_nursery(environ)
+        self._mark = uuid.uuid4().hex
+        self._environ = {**environ, nursery.MARK: self._mark}
+        self._setup = b""
+        self._nursery, self._channel = start_nursery(self._environ)
+        self._nurseries = 1
         self._runners: dict[int, _Runner] = {}
         self._unread: deque[tuple[str, Any]] = deque()  # what the nursery said while we waited for a runner
         self._scratch: str | None = None
@@ -93,17 +103,27 @@ class Crew:
     def prepare(self, setup: Setup) -> None:
         """Hand the problem to the runners-to-be; engines are imported while this process goes on."""
         self._scratch = setup.resources.scratch
-        nursery.send(self._channel, ("setup", pickle.dumps(setup)))
+        self._setup = pickle.dumps(setup)
+        nursery.send(self._channel, ("setup", self._setup))
 
     def start(self, seats: Sequence[int]) -> None:
         """Start a runner for every seat; raises InputError if an engine is missing."""
         self.seats = tuple(seats)
-        word, argument = nursery.receive(self._channel)
+        self._ready()
+        for seat in self.seats:
+            self._spawn(seat)
+
+    def _ready(self) -> None:
+        """Wait until the engines are imported."""
+        try:
+            word, argument = nursery.receive(self._channel)
+        except (EOFError, ConnectionError):
+            raise QcmbError(
+                "the process that imports the engines was killed or ended (out of memory?); try `validate`"
+            ) from None
         if word == "refused":
             message, field = argument
             raise InputError(message.removeprefix(f"{field}: "), field)
-        for seat in self.seats:
-            self._spawn(seat)
 
     def answers(self) -> bool:
         """Whether the parent of the runners has come up."""
@@ -118,13 +138,13 @@ class Crew:
         runner = self._runners[self.seats[0]]
         runner.unsent += frame(DESCRIBE)
         self._push(runner)
-        while select.select([runner.answers, self._channel.fileno()], [], [])[0]:
+        while self._runners[runner.seat] is runner:
+            select.select([runner.answers, self._channel.fileno()], [], [])
             for message in self._read(runner):
                 description = pickle.loads(message)
                 assert isinstance(description, Description)
                 return description
-            if self._hear():
-                break
+            self._hear()
         raise QcmbError(
             "the engine ended its process when it was asked about the input; "
             "try `validate`, and the program by itself"
@@ -183,21 +203,28 @@ class Crew:
         """Kill whatever is running; nothing more will be answered."""
         for runner in self._runners.values():
             runner.pending.clear()
-            nursery.send(self._channel, ("kill", runner.seat))
+            self._kill(runner, Kind.LOST)
 
     def close(self) -> None:
         """End runners and nursery, and all that they have started."""
         if self._closed:
             return
         self._closed = True
-        self._channel.close()
         for runner in self._runners.values():
             runner.close()
+        self._end_nursery()
+
+    def _end_nursery(self) -> None:
+        """End the nursery and all that was started there, by whatever it takes."""
+        self._channel.close()
         try:
-            self._nursery.wait(timeout=10)
+            killed = self._nursery.wait(timeout=10) != 0
         except subprocess.TimeoutExpired:
+            killed = True
+        if killed:  # it could not clean up after itself
             self._nursery.kill()
             self._nursery.wait()
+            nursery.sweep(self._mark)
 
     # ---- one runner ---------------------------------------------------------------------------
 
@@ -248,18 +275,46 @@ class Crew:
 
     def _kill(self, runner: _Runner, verdict: Kind) -> None:
         runner.verdict = verdict
-        nursery.send(self._channel, ("kill", runner.seat))
+        with contextlib.suppress(ConnectionError):  # a nursery that has died has killed them all
+            nursery.send(self._channel, ("kill", runner.seat))
 
     def _hear(self) -> list[tuple[int, Answers]]:
-        """What the nursery has to tell: runners that ended."""
+        """What the nursery has to tell: runners that ended, or by its end that all have."""
         found: list[tuple[int, Answers]] = []
-        while self._unread or select.select([self._channel], [], [], 0)[0]:
-            try:
+        try:
+            while self._unread or select.select([self._channel], [], [], 0)[0]:
                 word, argument = self._unread.popleft() if self._unread else nursery.receive(self._channel)
+                if word == "gone":
+                    found += self._gone(*argument)
+        except (EOFError, ConnectionError):
+            found += self._renew()
+        return found
+
+    def _renew(self) -> list[tuple[int, Answers]]:
+        """The nursery was killed, and its runners with it: blame what they computed, go on in a new one."""
+        host = socket.gethostname()
+        if self._nurseries == MOST_NURSERIES:
+            raise RunnersLost(
+                f"the parent of the runners on {host} was killed {self._nurseries} times, "
+                "probably for want of memory"
+            )
+        log.warning(
+            "the parent of the runners on %s was killed, probably for want of memory; it is started anew and "
+            "what they were computing is tried again",
+            host,
+        )
+        self._end_nursery()
+        self._unread.clear()
+        self._nurseries += 1
+        self._nursery, self._channel = start_nursery(self._environ)
+        nursery.send(self._channel, ("setup", self._setup))
+        self._ready()
+        found = []
+        for runner in list(self._runners.values()):
+            try:
+                found += self._gone(runner.seat, runner.pid, signal.SIGKILL, 0)
             except (EOFError, ConnectionError):
-                raise QcmbError("the parent of this rank's runners has died (out of memory?)") from None
-            if word == "gone":
-                found += self._gone(*argument)
+                return found + self._renew()
         return found
 
     def _gone(self, seat: int, pid: int, status: int, peak: int) -> list[tuple[int, Answers]]:
@@ -267,10 +322,10 @@ class Crew:
         runner = self._runners[seat]
         if runner.pid != pid:
             return []
+        heir = self._spawn(seat)  # first: if the nursery has died as well, everything is as it was
         found = []
         if answers := self._pull(runner):  # what it wrote before it died
             found.append((seat, answers))
-        heir = self._spawn(seat)
         if runner.pending:
             task, _, sturdiness, _, _ = runner.pending.popleft()
             wall = time.monotonic() - runner.since
@@ -289,7 +344,7 @@ class Crew:
 
 def _verdict(verdict: Kind | None, status: int, peak: int, wall: float) -> tuple[Kind, str]:
     """What kind of failure the end of a runner was."""
-    used = f"after {wall:.1f} s, {peak / 2**30:.2f} GiB at most"
+    used = f"after {wall:.1f} s" + (f", {peak / 2**30:.2f} GiB at most" if peak else "")
     if verdict is Kind.TIMEOUT:
         return Kind.TIMEOUT, f"took longer than its time limit and was killed {used}"
     if os.WIFSIGNALED(status):

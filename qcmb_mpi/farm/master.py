@@ -35,7 +35,7 @@ __all__ = ["Master", "Ranks", "Sink", "Statistics"]
 
 WATCH = 0.2  # seconds between two rounds while every seat has work
 IMPATIENT = 0.002  # the same while another rank may be waiting for work
-LAST_LOOK = 0.01  # the same when there is nothing left to hand out
+LAST_LOOK = 0.01  # the same when there is nothing left to hand out, in the first second after an answer
 GROWTH = 1.2  # from one round to the next, while none is
 OLDEST_NEWS = 0.6  # seconds from an answer's birth to its arrival here, while all is well
 EAGER = 0.001  # the least time between two rounds
@@ -61,6 +61,10 @@ class Sink(Protocol):
         ...
 
     def save(self) -> None: ...
+
+    def silent(self, rank: int, silent: bool) -> None:
+        """A rank has given no sign of life for so long that others get its tasks, or is back."""
+        ...
 
     def round(self, schedule: Schedule, now: float) -> None:
         """Called in every round of the loop: time to save and to show progress."""
@@ -132,14 +136,16 @@ class Master:
         self._answered_at = time.monotonic()
         self._patience = WATCH
         self._ran_dry = 0
+        self._heard: dict[int, float] = {}  # other rank -> its last sign of life
+        self._silent: set[int] = set()
+        self._roll_call = -float("inf")  # when it is due
         self.failed: dict[int, list[Attempt]] = {}  # task -> its failed attempts
         self.statistics = Statistics()
 
     def run(self) -> Finish:
         """Compute until the schedule says that it is over."""
         begin = time.monotonic()
-        for seat in self._crew.seats:
-            self._tell(Joined(seat), begin)
+        self._call_the_roll(begin)
         self._tell(Tick(), begin)
         while self._finish is None:
             awake = time.monotonic()
@@ -158,11 +164,11 @@ class Master:
         A runner of this process that runs out of work wakes the master at once.  Other ranks cannot;
         so it looks for them often after one of them has had nothing to do (in the beginning nobody
         knows how long tasks take), and less and less often as long as that does not happen again.
-        While an answer may be followed by something to do at once, it looks after every hundredth of
-        the time since the last answer.
+        While an answer may be followed by something to do at once, or by the end, it looks after every
+        hundredth of the time since the last answer.
         """
         if self._ranks is not None and not self._schedule.n_waiting:
-            return LAST_LOOK
+            return min(WATCH, max(LAST_LOOK, (now - self._answered_at) / 100))
         if self._ranks is not None:
             if self._schedule.ran_dry > self._ran_dry:
                 self._ran_dry, self._patience = self._schedule.ran_dry, IMPATIENT
@@ -175,13 +181,27 @@ class Master:
         for seat, answers in self._crew.poll():
             self._take(seat, answers, now)
         for rank, _, data in self._ranks.poll() if self._ranks else []:
+            self._heard[rank] = now
             self._take(rank, Answers.decode(data), now)
+        if now >= self._roll_call:
+            self._call_the_roll(now)
         grace = self._stop()
         if grace is not None:
             self._sink.save()
             self._tell(StopAsked(grace), now)
         self._tell(Tick(), now)
         self._sink.round(self._schedule, now)
+
+    def _call_the_roll(self, now: float) -> None:
+        """Own seats live as long as this loop, whatever they compute; who else is silent is said."""
+        silence = self._schedule.policy.silence
+        self._roll_call = now + silence / 10
+        for seat in self._crew.seats:
+            self._tell(Joined(seat), now)
+        silent = {rank for rank, heard in self._heard.items() if now - heard > silence}
+        for rank in sorted(silent ^ self._silent):
+            self._sink.silent(rank, rank in silent)
+        self._silent = silent
 
     def _take(self, seat: int, answers: Answers, now: float) -> None:
         self._answered_at = now

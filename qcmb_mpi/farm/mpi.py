@@ -6,7 +6,10 @@ process or the user handed in a communicator.  It knows nothing of what the byte
 
 from __future__ import annotations
 
+import atexit
+import os
 import socket
+import sys
 import time
 from typing import Any
 
@@ -48,6 +51,12 @@ class World:
         self.hosts: list[str] = self._comm.allgather(socket.gethostname())
         self.library = MPI.Get_library_version().split("\n")[0].split(",")[0].strip()
         self._outgoing: list[tuple[Any, bytes]] = []
+        self._parent = os.getppid()
+
+    @property
+    def orphaned(self) -> bool:
+        """Whether the launcher has died under this rank: nobody will ever send it anything."""
+        return os.getppid() != self._parent
 
     def neighbours(self, mine: Any) -> tuple[int, list[Any]]:
         """This rank's number on its node, and ``mine`` of every rank of the node."""
@@ -99,17 +108,42 @@ class World:
             self._outgoing = [(request, kept) for request, kept in self._outgoing if not request.Test()]
             time.sleep(0.001)
 
-    def close(self) -> None:
-        """Free the communicator; all ranks together."""
+    def close(self, patience: float = float("inf")) -> bool:
+        """Free the communicator, all ranks together.
+
+        Returns
+        -------
+        bool
+            False if they did not all come within ``patience`` seconds: finalizing MPI would hang as well,
+            and :meth:`abort_at_exit` is the way out.
+        """
+        end = time.monotonic() + patience
         barrier = self._comm.Ibarrier()
         while not barrier.Test():
+            if time.monotonic() > end:
+                return False
             self.poll()  # nobody wants what is still under way, but it has to be received
-            time.sleep(LONGEST_NAP)
+            self._sleep(LONGEST_NAP)
         self.poll()
         self._comm.Free()
+        return True
+
+    def abort_at_exit(self, code: int) -> None:
+        """Let the end of this process end all ranks, also one that is stopped, with one exit code."""
+        atexit.register(self._abort, code)
+
+    def _abort(self, code: int) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self._comm.Abort(code)
+
+    def _sleep(self, seconds: float) -> None:
+        if self.orphaned:
+            os._exit(1)
+        time.sleep(seconds)
 
     def _nap(self, request: Any) -> None:
         nap = 0.0001
         while not request.Test():
-            time.sleep(nap)
+            self._sleep(nap)
             nap = min(2 * nap, LONGEST_NAP)

@@ -22,13 +22,18 @@ import signal
 import socket
 import struct
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from qcmb_mpi.errors import InputError
 from qcmb_mpi.farm.runner import prepare, serve
 
-__all__ = ["Nursery", "main", "receive", "send"]
+__all__ = ["MARK", "Nursery", "main", "receive", "send", "sweep"]
+
+#: Environment variable that a nursery and all it starts have in common.
+MARK = "_QCMB_MPI_CREW"
+MOST_SWEEPS = 100
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -175,6 +180,25 @@ def _children(pid: int) -> list[int]:
 def _descendants(pid: int) -> list[int]:
     found = _children(pid)
     return found + [below for child in found for below in _descendants(child)]
+
+
+def sweep(mark: str) -> None:
+    """Kill what a nursery that did not live to clean up has left: all that carries its ``mark``."""
+    wanted = f"{MARK}={mark}".encode()
+    for _ in range(MOST_SWEEPS):  # what is killed takes a moment to go, and may have started something
+        found = [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and _carries(entry, wanted)]
+        if not found:
+            break
+        _kill(found)
+        time.sleep(0.01)
+
+
+def _carries(pid: str, variable: bytes) -> bool:
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return variable in file.read().split(b"\0")
+    except OSError:
+        return False
 
 
 def main() -> None:

@@ -19,7 +19,8 @@ __all__ = ["stand_by", "work"]
 
 REPORT_EVERY = 0.2  # seconds of answers that travel in one message, while there is work to go on with
 WATCH = 0.2  # seconds between two looks at MPI while the runner computes
-NAP = 0.0005, 0.005  # the same while it has nothing to do: first, and longest
+NAP = 0.0005, 0.005  # the same when it has nothing to do: first, and longest for half a second
+IDLER = 100  # beyond that a rank naps for this part of the time that it has had nothing to do
 
 
 def work(world: World, crew: Crew, heartbeat: float) -> int:
@@ -40,30 +41,29 @@ def work(world: World, crew: Crew, heartbeat: float) -> int:
         Exit code that rank 0 decided on.
     """
     seat = world.rank
-    launcher = os.getppid()
     unsent: list[Answers] = [Answers.join([])]  # an empty report says that this seat has joined
     sent_at = -float("inf")
-    nap = NAP[0]
+    nap, idle_since = NAP[0], time.monotonic()
     woken = False  # by the runner: it is about to run out of work, or has
     while True:
         for _, tag, data in world.poll():
             if tag == Tag.END:
                 return int(data)
             crew.send(seat, Work.decode(data))
-            nap = NAP[0]
         unsent += [answers for _, answers in crew.poll()]
         now = time.monotonic()
         due = now - sent_at >= (REPORT_EVERY if unsent and crew.waiting(seat) > 1 else heartbeat)
         if due or (unsent and (woken or crew.waiting(seat) <= 1)):
             world.send(0, Tag.ANSWERS, Answers.join(unsent).encode())
             unsent, sent_at = [], now
-        if os.getppid() != launcher:
-            os._exit(1)  # the launcher is gone; nobody will ever send anything
+        if world.orphaned:
+            os._exit(1)
         if crew.waiting(seat):
             woken = crew.wait(WATCH)
+            nap, idle_since = NAP[0], time.monotonic()
         else:
             woken = crew.wait(nap)
-            nap = min(2 * nap, NAP[1])
+            nap = min(2 * nap, max(NAP[1], (now - idle_since) / IDLER), WATCH)
 
 
 def stand_by(world: World) -> int:
@@ -72,4 +72,6 @@ def stand_by(world: World) -> int:
         for _, tag, data in world.poll():
             if tag == Tag.END:
                 return int(data)
+        if world.orphaned:
+            os._exit(1)
         time.sleep(10 * NAP[1])

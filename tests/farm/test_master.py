@@ -43,6 +43,13 @@ class DeadlyRanks:
 
 
 class NoSink:
+    def __init__(self):
+        self.silences = []
+
+    def silent(self, rank, silent):
+        if silent:
+            self.silences.append(rank)
+
     def round(self, schedule, now):
         pass
 
@@ -51,8 +58,10 @@ def test_a_task_that_takes_rank_after_rank_with_it_is_set_aside():
     model = CostModel(np.ones(1, np.float32), TABLE.starts)
     schedule = Schedule(model, np.zeros(1, bool), Policy(silence=0.3))
     ranks = DeadlyRanks(LOST_LIMIT + 1)
-    master = Master(TABLE, schedule, NoCrew(), ranks, NoSink(), stop=lambda: None)
+    sink = NoSink()
+    master = Master(TABLE, schedule, NoCrew(), ranks, sink, stop=lambda: None)
     assert master.run() == Finish(stopped=False)
     assert schedule.state.tolist() == [State.FAILED]
     assert len(set(ranks.sent)) == LOST_LIMIT
+    assert sink.silences == ranks.sent
     assert master.failed == {}  # nobody has said anything of it

@@ -125,6 +125,11 @@ class Recorder:
             "is" if len(seats) == 1 else "are",
         )
 
+    def lost(self, rank: int) -> None:
+        """Say that a rank has died."""
+        host = self._hosts.get(rank, "an unknown host")
+        log.warning("rank %d on %s has died; others get its tasks, and the job goes on", rank, host)
+
     def silent(self, rank: int, silent: bool) -> None:
         """Say that a rank is not believed any more, or is back."""
         host = self._hosts.get(rank, "an unknown host")

@@ -38,8 +38,10 @@ class Mpi:
     mpiexec: str
     open_mpi: bool
 
-    def command(self, ranks: int) -> list[str]:
+    def command(self, ranks: int, tolerant: bool = False) -> list[str]:
+        """The launcher; a ``tolerant`` one lets a job go on that has lost a rank (Open MPI only)."""
         options = ["--oversubscribe"] if self.open_mpi else []
+        options += ["--with-ft", "ulfm"] if tolerant else []
         return [self.mpiexec, *options, "-n", str(ranks)]
 
     @property
@@ -173,6 +175,7 @@ class Program:
         self,
         *arguments: str,
         ranks: int | None = None,
+        tolerant: bool = False,
         mpi: Mpi | None = None,
         script: Path | None = None,
         **variables: str,
@@ -183,7 +186,7 @@ class Program:
         command = [python, *(["-m", "qcmb_mpi"] if script is None else [str(script)]), *arguments]
         if ranks is not None:
             assert mpi is not None
-            command = mpi.command(ranks) + command
+            command = mpi.command(ranks, tolerant) + command
         job = Job(command, self.folder, {**environment(), **variables})
         self._jobs.append(job)
         return job

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
 import h5py
 import pytest
 from clusters import many_body
-from program import Mpi, Program
+from program import Job, Mpi, Program
 
 PLUGIN = Path(__file__).parent / "data" / "whims.py"
 GIB = 2**30
@@ -38,8 +40,12 @@ class Whims:
     def run(self, *flags: str, **options: Any) -> Any:
         return self._program.run("input.json", *flags, WHIMS=str(self._folder), **options)
 
+    def start(self, *flags: str, **options: Any) -> Job:
+        return self._program.start("input.json", *flags, WHIMS=str(self._folder), **options)
+
     def log(self) -> list[tuple[str, int, float, float]]:
-        lines = (self._folder / "log").read_text().splitlines()
+        path = self._folder / "log"
+        lines = path.read_text().splitlines() if path.exists() else []
         return [(n, int(m), float(b), float(e)) for n, m, b, e in map(str.split, lines)]
 
 
@@ -69,6 +75,41 @@ def test_a_rank_where_everything_fails_is_set_aside_and_costs_no_task_its_retrie
         ranks = file["failures"]["rank"].tolist()
     assert set(ranks) == {2}
     assert 3 <= len(ranks) < 20  # what it held when that was proven, and no more
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("killed", [[2], [1, 3]], ids=["one", "two"])
+def test_killed_ranks_cost_their_tasks_in_flight_and_nothing_else(
+    program: Program, mpi: Mpi, killed: list[int]
+) -> None:
+    if not mpi.open_mpi:
+        pytest.skip("MPICH ends a job that has lost a rank")
+    whims = Whims(program, 10, 2, pace=0.2)
+    job = whims.start(ranks=4, tolerant=True, mpi=mpi)
+    job.wait_until(lambda: len(whims.log()) >= 12)
+    for pid, rank in rank_processes(job).items():
+        if rank in killed:
+            os.kill(pid, signal.SIGKILL)
+    finished = job.wait()
+    assert finished.code == 0, finished
+    for rank in killed:
+        assert f"rank {rank} on" in finished.err, finished
+        assert "has died" in finished.err, finished
+    assert "Traceback" not in finished.err, finished
+    computed = [entry[0] for entry in whims.log()]
+    assert len(set(computed)) == 10 + 45
+    assert len(computed) <= 55 + 10 * len(killed)  # what was on its way: a second of work at most
+
+
+def rank_processes(job: Job) -> dict[int, int]:
+    """Ranks of a job's rank processes, which alone have the launcher's variables."""
+    found = {}
+    for pid in job.processes():
+        environ = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        for entry in environ:
+            if entry.startswith(b"OMPI_COMM_WORLD_RANK="):
+                found[pid] = int(entry.partition(b"=")[2])
+    return found
 
 
 def test_a_time_limit_may_follow_from_what_other_tasks_took(program: Program) -> None:

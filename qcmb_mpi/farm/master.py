@@ -22,6 +22,7 @@ from qcmb_mpi.farm.events import (
     Finish,
     Joined,
     Keep,
+    Lost,
     Send,
     SetAside,
     StopAsked,
@@ -48,6 +49,10 @@ class Ranks(Protocol):
 
     def poll(self) -> list[tuple[int, int, bytes]]: ...
 
+    def lost(self) -> list[int]:
+        """Ranks that have died since the last call."""
+        ...
+
 
 class Sink(Protocol):
     """Where answers go."""
@@ -61,6 +66,10 @@ class Sink(Protocol):
         ...
 
     def save(self) -> None: ...
+
+    def lost(self, rank: int) -> None:
+        """Called when a rank has died."""
+        ...
 
     def silent(self, rank: int, silent: bool) -> None:
         """A rank has given no sign of life for so long that others get its tasks, or is back."""
@@ -183,6 +192,10 @@ class Master:
         for rank, _, data in self._ranks.poll() if self._ranks else []:
             self._heard[rank] = now
             self._take(rank, Answers.decode(data), now)
+        for rank in self._ranks.lost() if self._ranks else []:
+            self._heard.pop(rank, None)
+            self._sink.lost(rank)
+            self._tell(Lost(rank), now)
         if now >= self._roll_call:
             self._call_the_roll(now)
         grace = self._stop()

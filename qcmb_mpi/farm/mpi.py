@@ -2,11 +2,16 @@
 
 The only module that imports mpi4py, and it is imported only when a launcher has started this
 process or the user handed in a communicator.  It knows nothing of what the bytes mean.
+
+Where the library can lose a rank and go on (Open MPI, started with ``--with-ft ulfm``), every call may
+tell of a death once; it is noted, and :meth:`World.lost` hands it on.  Elsewhere the launcher ends the
+job.
 """
 
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import socket
 import sys
@@ -17,7 +22,11 @@ import mpi4py
 import numpy as np
 from numpy.typing import NDArray
 
+from qcmb_mpi.errors import ExitCode
+
 __all__ = ["World", "connect"]
+
+log = logging.getLogger("qcmb_mpi")
 
 LONGEST_NAP = 0.005  # seconds between two looks at a collective operation
 
@@ -52,6 +61,8 @@ class World:
         self.library = MPI.Get_library_version().split("\n")[0].split(",")[0].strip()
         self._outgoing: list[tuple[Any, bytes]] = []
         self._parent = os.getppid()
+        self._dead: set[int] = set()
+        self._untold: list[int] = []  # dead ranks that nobody has asked for yet
 
     @property
     def orphaned(self) -> bool:
@@ -81,10 +92,16 @@ class World:
         return buffer.tobytes()
 
     def send(self, rank: int, tag: int, data: bytes) -> None:
-        """Send ``data`` without waiting for it to arrive."""
-        self._outgoing = [(request, kept) for request, kept in self._outgoing if not request.Test()]
-        request = self._comm.Isend([data, self._mpi.BYTE], dest=rank, tag=tag)
-        self._outgoing.append((request, data))
+        """Send ``data`` without waiting for it to arrive; to a dead rank nothing is sent."""
+        self._outgoing = [sent for sent in self._outgoing if self._is_under_way(sent[0])]
+        if rank in self._dead:
+            return
+        try:
+            request = self._comm.Isend([data, self._mpi.BYTE], dest=rank, tag=tag)
+        except self._mpi.Exception as error:
+            self._note_deaths(error)
+        else:
+            self._outgoing.append((request, data))
 
     def poll(self) -> list[tuple[int, int, bytes]]:
         """Messages that have arrived: (rank, tag, data)."""
@@ -92,20 +109,50 @@ class World:
         status = self._mpi.Status()
         misses = 0
         while misses < 2:  # a look that finds nothing lets MPI take in what the next look finds
-            message = self._comm.Improbe(status=status)
-            if message is None:
-                misses += 1
-                continue
-            buffer = bytearray(status.Get_count(self._mpi.BYTE))
-            message.Recv([buffer, self._mpi.BYTE])
-            found.append((status.Get_source(), status.Get_tag(), bytes(buffer)))
+            try:
+                message = self._comm.Improbe(status=status)
+                if message is None:
+                    misses += 1
+                    continue
+                buffer = bytearray(status.Get_count(self._mpi.BYTE))
+                message.Recv([buffer, self._mpi.BYTE])
+            except self._mpi.Exception as error:
+                self._note_deaths(error)
+            else:
+                found.append((status.Get_source(), status.Get_tag(), bytes(buffer)))
         return found
+
+    def lost(self) -> list[int]:
+        """Ranks that have died since the last call, while the others go on."""
+        untold, self._untold = self._untold, []
+        return untold
+
+    def _note_deaths(self, error: Any) -> None:
+        """Note which ranks have died if that is what MPI complains of; raises anything else again."""
+        deaths = (self._mpi.ERR_PROC_FAILED, self._mpi.ERR_PROC_FAILED_PENDING)
+        if error.Get_error_class() not in deaths:
+            raise error
+        failed = self._comm.Get_failed()
+        everybody = self._comm.Get_group()
+        dead = set(failed.Translate_ranks(list(range(failed.Get_size())), everybody)) - self._dead
+        self._comm.Ack_failed()  # or the same deaths are told again
+        self._dead |= dead
+        self._untold += sorted(dead)
+        if 0 in dead:
+            os._exit(1)  # nobody is left who could use what this rank computes
+
+    def _is_under_way(self, request: Any) -> bool:
+        try:
+            return not request.Test()
+        except self._mpi.Exception as error:
+            self._note_deaths(error)
+            return False
 
     def flush(self, seconds: float) -> None:
         """Wait until what was sent has left, but not longer than ``seconds``."""
         end = time.monotonic() + seconds
         while self._outgoing and time.monotonic() < end:
-            self._outgoing = [(request, kept) for request, kept in self._outgoing if not request.Test()]
+            self._outgoing = [sent for sent in self._outgoing if self._is_under_way(sent[0])]
             time.sleep(0.001)
 
     def close(self, patience: float = float("inf")) -> bool:
@@ -118,6 +165,8 @@ class World:
             and :meth:`abort_at_exit` is the way out.
         """
         end = time.monotonic() + patience
+        if self._dead:
+            return True  # the living cannot meet in this communicator any more, and need not
         barrier = self._comm.Ibarrier()
         while not barrier.Test():
             if time.monotonic() > end:
@@ -144,6 +193,11 @@ class World:
 
     def _nap(self, request: Any) -> None:
         nap = 0.0001
-        while not request.Test():
-            self._sleep(nap)
-            nap = min(2 * nap, LONGEST_NAP)
+        try:
+            while not request.Test():
+                self._sleep(nap)
+                nap = min(2 * nap, LONGEST_NAP)
+        except self._mpi.Exception as error:
+            self._note_deaths(error)
+            log.error("a rank died while the job was starting; start it again")
+            self._abort(ExitCode.STOPPED)

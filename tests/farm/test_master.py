@@ -37,6 +37,9 @@ class DeadlyRanks:
     def poll(self):
         return [(rank, Tag.ANSWERS, Answers.join([]).encode()) for rank in self.alive]
 
+    def lost(self):
+        return []
+
     def send(self, rank, tag, data):
         self.alive.remove(rank)
         self.sent.append(rank)

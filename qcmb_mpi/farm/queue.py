@@ -145,9 +145,16 @@ class Queue:
         lane = lanes[0]
         if not measured[lane.block]:
             seconds = min(seconds, self._policy.shortest_batch)
-        total = np.cumsum(self._model.seconds(lane.front(self._policy.most_tasks)))
-        known = bool(np.isfinite(total[0]))
-        return lane.take(max(1, int(np.searchsorted(total, seconds, side="right"))) if known else 1)
+        return lane.take(self._worth(lane, seconds))
+
+    def _worth(self, lane: _Lane, seconds: float) -> int:
+        """How many tasks at the front of a lane are worth that many seconds; one, if nobody knows."""
+        n, most = 16, min(len(lane), self._policy.most_tasks)
+        while True:  # mostly the first few are enough
+            total = np.cumsum(self._model.seconds(lane.front(min(n, most))))
+            if n >= most or not total[-1] < seconds:
+                return max(1, int(total.searchsorted(seconds, side="right")))  # NaN comes behind all
+            n *= 16
 
     def _trial(self, lane: _Lane) -> int:
         """Tasks to measure a lane with: one, or a few where there are so many that they do not matter."""

@@ -57,7 +57,6 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,7 +84,9 @@ __all__ = ["Schedule", "State"]
 LOST_LIMIT = 3  # a task that was on this many seats when they were lost is set aside
 
 
-class State(IntEnum):
+class State:
+    """What has become of a task: plain integers, since numpy is slow with members of an enumeration."""
+
     WAITING = 0
     OUT = 1
     DONE = 2

@@ -76,9 +76,12 @@ class CostModel:
         self.costs = costs
         self.starts = starts
         self._levels = np.zeros(len(starts), dtype=np.int64) if levels is None else levels
+        self._n_levels = int(self._levels.max(initial=-1)) + 1
         self._known = np.zeros((2, len(starts)))  # estimated cost and seconds of what was measured
         self._hinted = np.zeros((2, len(starts)))
         self._rates = np.full(len(starts), np.nan)
+        self._known_rates = np.zeros(len(starts))  # the same with zeros for what nobody knows
+        self._knows_nothing = True
 
     @property
     def measured(self) -> NDArray[np.bool_]:
@@ -95,15 +98,21 @@ class CostModel:
 
     def _add(self, to: NDArray[np.float64], tasks: NDArray[np.int64], walls: NDArray[np.float64]) -> None:
         blocks, n = self.blocks(tasks), len(self.starts)
-        to += np.array([np.bincount(blocks, self.costs[tasks], n), np.bincount(blocks, walls, n)])
-        of_level = _rates(self._sum_levels(self._known))
-        of_level = np.where(np.isnan(of_level), _rates(self._sum_levels(self._hinted)), of_level)
-        of_block = _rates(self._known)
-        self._rates = np.where(np.isnan(of_block), of_level[self._levels], of_block)
+        to[0] += np.bincount(blocks, self.costs[tasks], n)
+        to[1] += np.bincount(blocks, walls, n)
+        rates = _rates(self._known)
+        unknown = np.isnan(rates)
+        if unknown.any():
+            of_level = _rates(self._sum_levels(self._known))
+            of_level = np.where(np.isnan(of_level), _rates(self._sum_levels(self._hinted)), of_level)
+            rates = np.where(unknown, of_level[self._levels], rates)
+            unknown = np.isnan(rates)
+        self._rates = rates
+        self._known_rates = np.where(unknown, 0.0, rates)
+        self._knows_nothing = bool(unknown.all())
 
     def _sum_levels(self, measured: NDArray[np.float64]) -> NDArray[np.float64]:
-        n = int(self._levels.max(initial=-1)) + 1
-        return np.array([np.bincount(self._levels, row, n) for row in measured])
+        return np.array([np.bincount(self._levels, row, self._n_levels) for row in measured])
 
     def by_block(self, tasks: NDArray[np.int64]) -> NDArray[np.float64]:
         """Estimated cost of ``tasks`` in each block, shape (n_blocks,)."""
@@ -116,18 +125,18 @@ class CostModel:
         A block that is not measured yet is taken to be like the other blocks of its level; NaN if
         none of them is measured either.
         """
-        return np.asarray(self.costs[tasks] * self._rates[self.blocks(tasks)], dtype=np.float64)
+        return np.asarray(self.costs[tasks] * self._rates[self.blocks(tasks)])
 
     def total_seconds(self, by_block: NDArray[np.float64]) -> float | None:
         """Expected seconds of work given its cost in each block; None if nothing is measured.
 
         Of levels that are not measured yet it knows nothing and says nothing.
         """
-        return None if np.isnan(self._rates).all() else float(np.nansum(by_block * self._rates))
+        return None if self._knows_nothing else float(by_block @ self._known_rates)
 
     def blocks(self, tasks: NDArray[np.int64]) -> NDArray[np.int64]:
         """Block of each task, shape (n,)."""
-        return np.searchsorted(self.starts, tasks, side="right") - 1
+        return np.asarray(self.starts.searchsorted(tasks, side="right") - 1)
 
 
 def _rates(measured: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -195,10 +195,16 @@ class Queue:
         lane = lanes[0]
         if not measured[lane.block]:
             seconds = min(seconds, self._policy.shortest_batch)
-        total = np.cumsum(self._model.seconds(lane.front(self._policy.most_tasks)))
-        known = bool(np.isfinite(total[0]))
-        worth = int(np.searchsorted(total, min(seconds, left), side="right"))
-        return lane.take(max(1, worth) if known else 1)
+        return lane.take(self._worth(lane, min(seconds, left)))
+
+    def _worth(self, lane: _Lane, seconds: float) -> int:
+        """How many tasks at the front of a lane are worth that many seconds; one, if nobody knows."""
+        n, most = 16, min(len(lane), self._policy.most_tasks)
+        while True:  # mostly the first few are enough
+            total = np.cumsum(self._model.seconds(lane.front(min(n, most))))
+            if n >= most or not total[-1] < seconds:
+                return max(1, int(total.searchsorted(seconds, side="right")))  # NaN comes behind all
+            n *= 16
 
     def _part_with_late(self, left: float) -> None:
         """Leave the most expensive tasks of each lane, as many as could not end in the time left."""

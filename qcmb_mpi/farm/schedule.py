@@ -61,7 +61,6 @@ out or the grace is over.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,7 +91,9 @@ __all__ = ["Schedule", "State"]
 LOST_LIMIT = 3  # a task that was on this many seats when they were lost is set aside
 
 
-class State(IntEnum):
+class State:
+    """What has become of a task: plain integers, since numpy is slow with members of an enumeration."""
+
     WAITING = 0
     OUT = 1
     DONE = 2

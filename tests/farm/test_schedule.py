@@ -39,7 +39,7 @@ def kept(commands) -> list[bool]:
     return next(c.wanted.tolist() for c in commands if isinstance(c, Keep))
 
 
-def assert_every_task_in_one_place(simulation: Simulation) -> None:
+def assert_every_task_in_one_place(simulation: Simulation, *_) -> None:
     s = simulation.schedule
     counts = Counter(s.state.tolist())
     assert counts[State.DONE] == s.n_done
@@ -90,10 +90,14 @@ def test_whatever_goes_wrong_nothing_is_lost_or_counted_twice_and_every_run_ends
         crash=rate,
         convergence=rate,
         memory=rate,
-        timeout=rate,
+        hang=rate,
         lost=rate / 2,
         silent=rate,
         late=rate,
+        again=rate,
+        cut=rate,
+        untold=rate,
+        slow=rate,
         poison=frozenset(rng.integers(0, max(n_tasks, 1), 2).tolist()) if rate else frozenset(),
     )
     simulation = Simulation(

@@ -73,6 +73,7 @@ class Queue:
         self._n_fresh = len(waiting)
         self._retries: deque[int] = deque()
         self._wide: deque[int] = deque()
+        self._widened: set[int] = set()
         self._late: list[int] = []
         self._shunned: dict[int, set[int]] = {}  # task -> seats where it failed
 
@@ -83,6 +84,11 @@ class Queue:
     def n_ready(self) -> int:
         """Tasks that a single seat may take."""
         return self._n_fresh + len(self._retries)
+
+    @property
+    def n_wide(self) -> int:
+        """Tasks that need a node for themselves."""
+        return len(self._wide)
 
     @property
     def n_late(self) -> int:
@@ -105,8 +111,10 @@ class Queue:
         return [*self.ready, *self.wide, *self._late]
 
     def retry(self, task: int, wide: bool = False) -> None:
-        """Take back a task that has to be computed again."""
-        (self._wide if wide else self._retries).append(task)
+        """Take back a task that has to be computed again; once ``wide``, it stays so."""
+        if wide:
+            self._widened.add(task)
+        (self._wide if task in self._widened else self._retries).append(task)
 
     def shun(self, task: int, seat: int) -> None:
         """A task has failed at a seat: if it comes back, it had better go elsewhere."""

@@ -317,7 +317,7 @@ class Schedule:
                 commands += self._serve(seat, now)
             else:  # batches have become shorter meanwhile
                 self._seats.expect(seat, seat.dry_at, self._ahead())
-        if not self._queue.n_ready:
+        if self._queue.n_wide and not self._queue.n_ready:
             commands += self._feed_nodes(now)
         return commands
 

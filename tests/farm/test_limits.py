@@ -79,8 +79,11 @@ def test_a_node_is_free_again_when_the_seat_that_had_it_is_lost():
     s.handle(Joined(0), 0.0)
     s.handle(Joined(1), 0.0)
     (send,) = sends(s.handle(Failed(0, 0, Kind.MEMORY), 1.0))
+    assert send.width == 2
     (again,) = sends(s.handle(Lost(send.seat), 2.0))
-    assert again.tasks.tolist() == [0]
+    assert (again.tasks.tolist(), again.width) == ([0], 1)  # alone, with what is left of the node
+    (third,) = sends(s.handle(Joined(send.seat), 2.5) + s.handle(Failed(again.seat, 0, Kind.CRASH), 3.0))
+    assert third.width == 2
 
 
 def test_with_one_seat_a_node_is_that_seat():

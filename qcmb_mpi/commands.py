@@ -171,15 +171,20 @@ def convert(options: argparse.Namespace) -> int:
     cache_dir = converting.cache_folder(output)
     jobs = converting.convert(source, options.frame, cutting, calculation, cache_dir)
     paths = converting.targets(output, len(jobs))
-    converting.check_targets(paths, source, overwrite=options.overwrite)
+    stale = converting.left_over(output, paths)
+    converting.check_targets(paths, source, stale, overwrite=options.overwrite)
     for path, job in zip(paths, jobs, strict=True):
         try:
             _replace(path, job.text)
         except OSError as error:
             raise InputError(f"cannot write {path} ({error.strerror}); choose another", "--output") from None
+    for path in stale:
+        path.unlink(missing_ok=True)
     print(converting.summaries(options.structure, [job.summary for job in jobs]), flush=True)
     for warning in converting.gathered([job.warnings for job in jobs]):
         print(f"qcmb_mpi: WARNING: {warning}", file=sys.stderr)
+    if stale:
+        print(converting.removed(stale))
     print(converting.how_to_run(output, len(jobs)))
     return ExitCode.FINISHED
 

@@ -100,6 +100,16 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("input", metavar="INPUT")
     plan.add_argument("--json", action="store_true", help="machine-readable")
     plan.add_argument("--show-tasks", action="store_true", help="the label of every task")
+    plan.add_argument(
+        "--probe", action="store_true", help="compute one task of each kind here and say what all will cost"
+    )
+    plan.add_argument(
+        "--probe-seconds", type=_seconds, metavar="S", help="time for that (default: 60; implies --probe)"
+    )
+    plan.add_argument(
+        "--ranks", type=_counts, metavar="N,N", help="predict the time on so many ranks (implies --probe)"
+    )
+    plan.add_argument("--plugin", action="append", dest="plugins", metavar="MODULE")
     plan.set_defaults(call=_plan)
 
     validate = commands.add_parser("validate", help="whether an input is right", allow_abbrev=False)
@@ -201,9 +211,35 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> int:
+    if options.probe or options.ranks or options.probe_seconds:
+        from qcmb_mpi.job import start
+
+        begin = start()
+        from qcmb_mpi.commands import plan_and_probe
+
+        return plan_and_probe(begin, options)
     from qcmb_mpi.commands import plan
 
     return plan(options)
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    """Numbers of ranks, with commas between them."""
+    words = text.split(",")
+    if not all(word.strip().isdigit() and 0 < int(word) <= 1_000_000 for word in words):
+        raise argparse.ArgumentTypeError(f"expected numbers of ranks such as 64 or 16,64,256, not {text!r}")
+    return tuple(sorted({int(word) for word in words}))
+
+
+def _seconds(text: str) -> float:
+    """A time limit."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.0 < seconds <= 7 * 86400.0:
+        raise argparse.ArgumentTypeError(f"expected seconds above 0 and at most a week, not {text!r}")
+    return seconds
 
 
 def _validate(options: argparse.Namespace) -> int:

@@ -20,7 +20,7 @@ from qcmb_mpi.job import run as run_job
 from qcmb_mpi.report.failed import beside
 from qcmb_mpi.report.summary import plan_as_dict, plan_text, result_text
 
-__all__ = ["check", "convert", "plan", "report", "run", "status", "validate"]
+__all__ = ["check", "convert", "plan", "plan_and_probe", "report", "run", "status", "validate"]
 
 log = logging.getLogger("qcmb_mpi")
 
@@ -67,6 +67,30 @@ def plan(options: argparse.Namespace) -> int:
     else:
         _warn(loaded)
         print(plan_text(loaded.problem, show_tasks=options.show_tasks))
+    return ExitCode.FINISHED
+
+
+def plan_and_probe(begin: Start, options: argparse.Namespace) -> int:
+    """Print what an input will compute and what that will cost, after trying some of it on rank 0."""
+    from qcmb_mpi.probing import PROBE_SECONDS, forecast
+    from qcmb_mpi.report.forecast import forecast_as_dict, forecast_text
+
+    with begin.only_rank_0() as here:
+        if not here:
+            return ExitCode.FINISHED
+        loaded = load(options.input)
+        config = merge({"plugins": options.plugins}, loaded.execution, os.environ)
+        if not options.json:
+            _warn(loaded)
+            print(plan_text(loaded.problem, show_tasks=options.show_tasks), flush=True)
+        limit = options.probe_seconds or PROBE_SECONDS
+        logging.getLogger("qcmb_mpi").info("computing a task of each kind, for at most %g s", limit)
+        found = forecast(begin, loaded, config, options.ranks, limit)
+        if options.json:
+            content = {**plan_as_dict(loaded.problem), "probe": forecast_as_dict(found)}
+            print(json.dumps(content, indent=1))
+        else:
+            print("\n" + forecast_text(found, loaded.problem.cluster.n_fragments))
     return ExitCode.FINISHED
 
 
@@ -171,15 +195,20 @@ def convert(options: argparse.Namespace) -> int:
     cache_dir = converting.cache_folder(output)
     jobs = converting.convert(source, options.frame, cutting, calculation, cache_dir)
     paths = converting.targets(output, len(jobs))
-    converting.check_targets(paths, source, overwrite=options.overwrite)
+    stale = converting.left_over(output, paths)
+    converting.check_targets(paths, source, stale, overwrite=options.overwrite)
     for path, job in zip(paths, jobs, strict=True):
         try:
             _replace(path, job.text)
         except OSError as error:
             raise InputError(f"cannot write {path} ({error.strerror}); choose another", "--output") from None
+    for path in stale:
+        path.unlink(missing_ok=True)
     print(converting.summaries(options.structure, [job.summary for job in jobs]), flush=True)
     for warning in converting.gathered([job.warnings for job in jobs]):
         print(f"qcmb_mpi: WARNING: {warning}", file=sys.stderr)
+    if stale:
+        print(converting.removed(stale))
     print(converting.how_to_run(output, len(jobs)))
     return ExitCode.FINISHED
 

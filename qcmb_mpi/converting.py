@@ -5,6 +5,8 @@ Prints nothing and writes nothing.
 
 from __future__ import annotations
 
+import json
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +32,8 @@ __all__ = [
     "convert",
     "gathered",
     "how_to_run",
+    "left_over",
+    "removed",
     "summaries",
     "targets",
 ]
@@ -217,7 +221,7 @@ def how_to_run(output: Path, n_jobs: int) -> str:
         return f"Wrote {output}. Ask the engine with `{program} validate {name}`, then `{program} {name}`."
     first, *_, last = targets(output, n_jobs)
     start = shlex.quote(str(output.with_name(f"{output.stem}-")))
-    pattern = f"{start}{'?' * _width(n_jobs)}{shlex.quote(output.suffix)}"
+    pattern = f"{start}{'[0-9]' * _width(n_jobs)}{shlex.quote(output.suffix)}"
     return (
         f"Wrote {n_jobs} jobs, {first} to {last}, which share the cache folder {cache_folder(output)}. "
         f"To run them here, one after the other:\n"
@@ -234,8 +238,48 @@ def _width(n_jobs: int) -> int:
     return max(3, len(str(n_jobs)))
 
 
-def check_targets(paths: Sequence[Path], source: Path, *, overwrite: bool) -> None:
-    """See that nothing is lost by writing these files.
+def left_over(output: Path, paths: Sequence[Path]) -> list[Path]:
+    """Jobs that an earlier conversion of more frames has left beside these.
+
+    A numbered name alone does not make a file ours: it has to name the cache folder that the jobs share.
+
+    Raises
+    ------
+    InputError
+        Another file of such a name: the command that runs all jobs would run it, too.
+    """
+    if len(paths) == 1:
+        return []
+    numbered = re.compile(rf"{re.escape(output.stem)}-(\d{{3,}}){re.escape(output.suffix)}")
+    new = {path.name for path in paths}
+    found = []
+    for path in sorted(output.parent.iterdir()):
+        match = numbered.fullmatch(path.name)
+        if match is None or path.name in new:
+            continue
+        if path.is_file() and _shared_cache(path) == cache_folder(output).name:
+            found.append(path)
+        elif len(match[1]) == _width(len(paths)):
+            raise InputError(
+                f"{path} is named like a job of this conversion but is none, and would be run with them; "
+                "move it, or choose another name",
+                "--output",
+            )
+    return found
+
+
+def _shared_cache(path: Path) -> str | None:
+    """Name of the cache folder that a job names; None for any other file."""
+    try:
+        return Path(json.loads(path.read_text())["execution"]["cache_dir"]).name
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+def check_targets(
+    paths: Sequence[Path], source: Path, stale: Sequence[Path] = (), *, overwrite: bool
+) -> None:
+    """See that nothing is lost by writing these files, and that ``stale`` ones may go.
 
     Raises
     ------
@@ -246,8 +290,27 @@ def check_targets(paths: Sequence[Path], source: Path, *, overwrite: bool) -> No
     for path in there:
         if path.samefile(source):
             raise InputError(f"{path} is the structure itself; choose another name", "--output")
-    if there and not overwrite:
+    if overwrite:
+        return
+    if there:
         others = f" (and {len(there) - 1} more)" if len(there) > 1 else ""
         raise InputError(
             f"{there[0]}{others} exists already; choose another name or add --overwrite", "--output"
         )
+    if stale:
+        raise InputError(
+            f"{_named(stale)} of an earlier conversion would be run with the new ones; "
+            "remove them, choose another name, or add --overwrite, which removes them",
+            "--output",
+        )
+
+
+def removed(stale: Sequence[Path]) -> str:
+    """What is said of jobs that had to go."""
+    return f"Removed {_named(stale)} of an earlier conversion; checkpoints and results stay."
+
+
+def _named(paths: Sequence[Path]) -> str:
+    if len(paths) <= 3:
+        return ", ".join(map(str, paths))
+    return f"{paths[0]} to {paths[-1]} ({len(paths)} jobs)"

@@ -12,7 +12,8 @@ import pickle
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,7 +50,7 @@ from qcmb_mpi.unfinished import failed_for_good, unfinished
 if TYPE_CHECKING:
     from qcmb_mpi.farm.mpi import World
 
-__all__ = ["Options", "Start", "examine", "run", "start"]
+__all__ = ["Options", "Start", "examine", "open_bench", "run", "start"]
 
 log = logging.getLogger("qcmb_mpi")
 
@@ -75,6 +76,16 @@ class Start:
     crew: Crew
     world: World | None
     began: float
+
+    @contextmanager
+    def only_rank_0(self) -> Iterator[bool]:
+        """For work without other ranks: tells whether this is rank 0, and ends runners and MPI afterwards."""
+        try:
+            yield self.world is None or self.world.rank == 0
+        finally:
+            self.crew.close()
+            if self.world is not None:
+                self.world.close()
 
 
 @dataclass(frozen=True)
@@ -301,11 +312,30 @@ def _lead(begin: Start, load: Callable[[], Job], stop: StopRequest, told: list[E
 def examine(begin: Start, loaded: Loaded, config: ExecutorConfig) -> Description:
     """Ask the engines about an input without computing it; raises InputError if it is wrong."""
     try:
-        begin.crew.prepare(_equip(_setup(loaded.problem, config), config, None, 1))
-        begin.crew.start([0])
-        return _checked(begin.crew.describe(), loaded.source)
+        return open_bench(begin, loaded, config)[0]
     finally:
         begin.crew.close()
+
+
+def open_bench(begin: Start, loaded: Loaded, config: ExecutorConfig) -> tuple[Description, Resources]:
+    """Start one runner as a run on this machine would start it, and ask the engines about an input.
+
+    Returns
+    -------
+    description
+        What they say.
+    resources
+        What the runner may use.
+
+    Raises
+    ------
+    InputError
+        The input is wrong.
+    """
+    equipped = _equip(_setup(loaded.problem, config), config, None, _n_workers(config))
+    begin.crew.prepare(equipped)
+    begin.crew.start([0])
+    return _checked(begin.crew.describe(), loaded.source), equipped.resources
 
 
 def _setup(problem: Problem, config: ExecutorConfig) -> Setup:

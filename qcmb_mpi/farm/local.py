@@ -28,7 +28,7 @@ from qcmb_mpi.engine.failures import Kind
 from qcmb_mpi.errors import InputError, QcmbError, RunnersLost
 from qcmb_mpi.farm import nursery
 from qcmb_mpi.farm.messages import Answers, Frames, Work, failure, frame
-from qcmb_mpi.farm.runner import DESCRIBE, Description, Setup, open_output, with_tail
+from qcmb_mpi.farm.runner import DESCRIBE, USAGE, Description, Setup, Usage, open_output, with_tail
 
 __all__ = ["Crew", "start_nursery"]
 
@@ -135,20 +135,31 @@ class Crew:
 
     def describe(self) -> Description:
         """What the engines say of the problem, asked of the first runner."""
-        runner = self._runners[self.seats[0]]
-        runner.unsent += frame(DESCRIBE)
+        description = self._ask(self.seats[0], DESCRIBE)
+        if description is None:
+            raise QcmbError(
+                "the engine ended its process when it was asked about the input; "
+                "try `validate`, and the program by itself"
+            )
+        assert isinstance(description, Description)
+        return description
+
+    def usage(self, seat: int) -> Usage:
+        """What the runner of a seat has used so far, while all are idle; nothing if it has just ended."""
+        usage = self._ask(seat, USAGE)
+        return usage if isinstance(usage, Usage) else Usage()
+
+    def _ask(self, seat: int, question: bytes) -> Any:
+        """What a runner answers while all are idle; None if it ended instead."""
+        runner = self._runners[seat]
+        runner.unsent += frame(question)
         self._push(runner)
-        while self._runners[runner.seat] is runner:
+        while self._runners[seat] is runner:
             select.select([runner.answers, self._channel.fileno()], [], [])
             for message in self._read(runner):
-                description = pickle.loads(message)
-                assert isinstance(description, Description)
-                return description
+                return pickle.loads(message)
             self._hear()
-        raise QcmbError(
-            "the engine ended its process when it was asked about the input; "
-            "try `validate`, and the program by itself"
-        )
+        return None
 
     def send(self, seat: int, work: Work) -> None:
         """Queue ``work`` at a seat."""

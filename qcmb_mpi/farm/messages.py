@@ -23,6 +23,7 @@ from qcmb_mpi.expansion.plan import TaskTable
 
 __all__ = [
     "ANSWER",
+    "TASK",
     "WHOLE",
     "Answers",
     "Frames",

@@ -12,6 +12,7 @@ import contextlib
 import io
 import os
 import pickle
+import resource
 import sys
 import tempfile
 import time
@@ -29,10 +30,22 @@ from qcmb_mpi.errors import InputError
 from qcmb_mpi.farm.messages import Frames, Work, failure, frame, pack_answer
 from qcmb_mpi.problem import Cluster, Driver, Level
 
-__all__ = ["DESCRIBE", "Description", "Setup", "open_output", "prepare", "serve", "with_tail"]
+__all__ = [
+    "DESCRIBE",
+    "USAGE",
+    "Description",
+    "Setup",
+    "Usage",
+    "open_output",
+    "prepare",
+    "serve",
+    "with_tail",
+]
 
 #: The message, instead of work, that asks what the engines say of the problem.
 DESCRIBE = b"describe"
+#: The same for what the runner has used so far.
+USAGE = b"usage"
 CLEAR_EVERY = 0.25  # s after which what the engine has printed is dropped, between two tasks
 TAIL = 4000  # bytes of the engine's output that come along with a failure
 
@@ -78,6 +91,8 @@ class Description:
         Expected error of one energy, in Eh, at each level.
     versions
         Version of each program.
+    ghosts
+        Whether each level's engine honours ghost atoms; None where only a try would tell.
     """
 
     error: str | None = None
@@ -85,6 +100,23 @@ class Description:
     sizes: Any = None
     energy_errors: tuple[float, ...] = ()
     versions: tuple[tuple[str, str], ...] = ()
+    ghosts: tuple[bool | None, ...] = ()
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a runner has used since it was started.
+
+    Attributes
+    ----------
+    peak
+        The most memory of itself or of a program that it has started [bytes].
+    waited
+        Seconds in which it had tasks and could have computed, but had no core.
+    """
+
+    peak: int = 0
+    waited: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -120,6 +152,7 @@ def describe(prepared: Prepared) -> Description:
         sizes=np.array([engine.sizes(level, setup.cluster) for engine, level in pairs]),
         energy_errors=tuple(engine.energy_error(level) for engine, level in pairs),
         versions=tuple((level.program, engine.version()) for engine, level in pairs),
+        ghosts=tuple(engine.ghosts for engine in prepared.engines),
     )
 
 
@@ -149,6 +182,7 @@ def serve(pipes: Sequence[int], prepared: Prepared) -> None:
     _redirect(output)
     whole = np.arange(prepared.setup.cluster.n_fragments)
     clock = _CpuClock()
+    waits = _WaitClock()
     frames = Frames()
     cleared = time.monotonic()
     while data := os.read(work, 1 << 20):
@@ -156,8 +190,12 @@ def serve(pipes: Sequence[int], prepared: Prepared) -> None:
             if message == DESCRIBE:
                 _write(answers, frame(pickle.dumps(describe(prepared))))
                 continue
+            if message == USAGE:
+                _write(answers, frame(pickle.dumps(Usage(_peak(), waits.seconds))))
+                continue
             tasks = Work.decode(message)
             last = int(tasks.tasks["task"][-1])
+            waits.begin()
             for task, sturdiness, width, level, real, basis in tasks:
                 if task == last:
                     os.write(ebb, b"\0")
@@ -167,6 +205,7 @@ def serve(pipes: Sequence[int], prepared: Prepared) -> None:
                     cleared = time.monotonic()
                     if os.fstat(output).st_size:  # or the disk may make us wait for nothing
                         os.ftruncate(output, 0)
+            waits.end()
 
 
 def _write(pipe: int, data: bytes) -> None:
@@ -225,6 +264,34 @@ class _CpuClock:
             _, _, user, system, _ = os.times()
             spent, self._others = spent + user + system - self._others, user + system
         return spent
+
+
+class _WaitClock:
+    """Seconds without a core, from the kernel's statistics; looked at once a message, it costs nothing."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._since = 0
+        try:
+            self._file = os.open("/proc/self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:  # a kernel without these statistics
+            self._file = -1
+
+    def begin(self) -> None:
+        self._since = self._now()
+
+    def end(self) -> None:
+        self.seconds += (self._now() - self._since) / 1e9
+
+    def _now(self) -> int:
+        """Nanoseconds since the process was started."""
+        return 0 if self._file < 0 else int(os.pread(self._file, 64, 0).split()[1])
+
+
+def _peak() -> int:
+    """The most memory of this process or of one that it has started [bytes]."""
+    users = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return max(resource.getrusage(user).ru_maxrss for user in users) * 1024
 
 
 def open_output(scratch: str | None) -> int:

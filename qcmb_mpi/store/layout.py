@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from qcmb_mpi.store.format import FAILURE, FORMAT, FORMAT_VERSION, RECORD, ROW, crc
 from qcmb_mpi.store.hdf5 import create_file, hdf5
 
-__all__ = ["TABLES", "Column", "make_file", "texts_crc", "update_input"]
+__all__ = ["TABLES", "Column", "expected_bytes", "make_file", "texts_crc", "update_input"]
 
 # One chunk is written anew at every save, so it is small: 256 rows are 48 KB.
 TABLES = {
@@ -67,10 +67,36 @@ def texts_crc(attributes: Any) -> int:
 
 
 def _make_input(file: Any, content: bytes) -> None:
-    # Room for another input of the same job, which is then exchanged without touching the structure.
-    room = max(1 << 14, 2 * len(content))
+    room = _room(len(content))
     file.create_dataset("input", data=np.array(content, f"S{room}"))
     file.attrs["input_crc32"] = np.uint32(crc(content))
+
+
+def _room(length: int) -> int:
+    """Room for another input of the same job, which is then exchanged without touching the structure."""
+    return max(1 << 14, 2 * length)
+
+
+def expected_bytes(n_rows: int, n_floats: int, n_records: int, record_bytes: int, input_bytes: int) -> int:
+    """About how large a checkpoint will be.
+
+    Parameters
+    ----------
+    n_rows
+        Finished tasks.
+    n_floats
+        Values of all derivatives together, whichever.
+    n_records, record_bytes
+        Full records, and how long they are together.
+    input_bytes
+        Length of the normalised input.
+    """
+    sizes = {"results": n_rows, "gradients": n_floats, "records": record_bytes, "records_index": n_records}
+    total = _room(input_bytes)
+    for name, n in sizes.items():
+        dtype, chunk = TABLES[name]
+        total += -(-n // chunk) * chunk * dtype.itemsize
+    return total
 
 
 def update_input(file: Any, input_text: str, n_tasks: int) -> None:

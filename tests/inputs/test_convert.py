@@ -247,7 +247,7 @@ def test_frames_become_jobs_that_share_a_cache(convert):
     code, out, err = convert(frames)
     assert (code, err) == (0, "")
     assert "cluster.xyz, frames 1-3: 9 atoms, 3 fragments" in out
-    assert 'for job in cluster-???.json; do python -m qcmb_mpi "$job" </dev/null; done' in out
+    assert 'for job in cluster-[0-9][0-9][0-9].json; do python -m qcmb_mpi "$job" </dev/null; done' in out
     names = sorted(path.name for path in Path().glob("cluster-???.json"))
     assert names == [f"cluster-00{i}.json" for i in (1, 2, 3)]
     loaded = [load(name) for name in names]
@@ -292,6 +292,48 @@ def test_of_several_frames_none_is_written_if_one_exists(convert):
     assert code == 2
     assert "cluster-002.json exists already" in err
     assert not Path("cluster-001.json").exists()
+
+
+def frames_of(n):
+    symbols, geometry = waters(2)
+    return "".join(xyz(symbols, geometry + 0.01 * i) for i in range(n))
+
+
+def jobs():
+    return sorted(path.name for path in Path().glob("*-*.json"))
+
+
+def test_jobs_of_an_earlier_conversion_of_more_frames_do_not_stay(convert):
+    convert(frames_of(5))
+    Path("cluster-4.json").write_text("mine")  # no number of ours
+    Path("cluster-2024.json").write_text("mine")  # nothing that the new jobs' command would run
+    code, out, err = convert(frames_of(3), "--overwrite")
+    assert (code, err) == (0, "")
+    assert "Removed cluster-004.json, cluster-005.json of an earlier conversion" in out
+    assert jobs() == [*(f"cluster-00{i}.json" for i in (1, 2, 3)), "cluster-2024.json", "cluster-4.json"]
+    code, out, _ = convert(frames_of(3), "--overwrite")
+    assert code == 0
+    assert "Removed" not in out
+
+
+def test_jobs_of_an_earlier_conversion_are_named_unless_they_may_go(convert):
+    convert(frames_of(5))
+    for i in (1, 2):
+        Path(f"cluster-00{i}.json").unlink()
+    code, _, err = convert(frames_of(2))
+    assert code == 2
+    assert "cluster-003.json, cluster-004.json, cluster-005.json of an earlier conversion" in err
+    assert jobs() == [f"cluster-00{i}.json" for i in (3, 4, 5)]
+
+
+@pytest.mark.parametrize("content", ["mine", '{"execution": {"cache_dir": "other.cache"}}', "[]", "{}"])
+def test_a_numbered_file_that_is_no_job_of_ours_is_never_removed(convert, content):
+    Path("cluster-007.json").write_text(content)
+    code, _, err = convert(frames_of(3), "--overwrite")
+    assert code == 2
+    assert "cluster-007.json is named like a job of this conversion but is none" in err
+    assert jobs() == ["cluster-007.json"]
+    assert Path("cluster-007.json").read_text() == content
 
 
 def test_a_structure_is_never_replaced_by_its_input(convert):

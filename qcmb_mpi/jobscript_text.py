@@ -117,6 +117,7 @@ def _settings(request: Request, ranks: str, threads: str) -> str:
         ranks=ranks,
         threads=threads,
         launch=" ".join(launch),
+        remark=_SRUN if request.by_srun else "",
     )
 
 
@@ -151,10 +152,15 @@ flags=({flags}) # of qcmb_mpi run, such as --max-retries 3
 max_rounds=20 # a job that is not done after so many time limits stops
 ranks={ranks}
 threads={threads}
-launch=({launch})
+{remark}launch=({launch})
 python=$(command -v python3) # its whole path, since not every launcher hands PATH on to other nodes
 
 # --- from here on nothing has to be changed ----------------------------------------------------------
+"""
+
+_SRUN = """\
+# srun starts MPI ranks only if it speaks the library's PMI: mostly --mpi=pmix for Open MPI, --mpi=pmi2 for
+# MPICH and its descendants (srun --mpi=list shows what there is). Otherwise: launch=(mpiexec -n "$ranks")
 """
 
 _SLURM_START = """

@@ -100,11 +100,10 @@ class QueuedJob:
         self.wait_until(lambda: self.restarts() > before)
         self.toy.takes(0.0)
 
-    def ends_with(self, state: str, code: str) -> None:
+    def ends_as(self, state: str) -> None:
         """Wait for the end; it must be this one."""
         self.wait_until(self.over, alive=False)
-        end = self.state()
-        assert (end["JobState"], end["ExitCode"]) == (state, code), self.all_logs()
+        assert self.state()["JobState"] == state, self.all_logs()
 
     def state(self) -> dict[str, str]:
         return self._slurm.job(self.number)
@@ -161,11 +160,11 @@ def job(slurm: VirtualSlurm, program: Program, mpi: Mpi) -> QueuedJob:
 
 
 def test_a_job_goes_on_after_its_time_limit(job: QueuedJob, serial: Any) -> None:
-    job.make_script("00:01:00")
+    job.make_script("00:02:00")
     job.submit(QCMB_MPI_WALLTIME="10:00:00")  # so that it hears of the limit from Slurm's signal alone
     job.wait_until_it_computes()
     job.wait_until_it_goes_on()
-    job.ends_with("COMPLETED", "0:0")
+    job.ends_as("COMPLETED")
     log = job.log()
     assert "stopping (signal SIGUSR1)" in log
     assert "round 1 of at most 20, 2 ranks" in log
@@ -173,15 +172,15 @@ def test_a_job_goes_on_after_its_time_limit(job: QueuedJob, serial: Any) -> None
     job.check_result(serial)
 
 
-def test_srun_passes_the_notice_on(job: QueuedJob, mpi: Mpi, serial: Any) -> None:
-    if mpi.open_mpi:
-        pytest.skip("Open MPI's ranks need PMIx of srun")
-    job.make_script("00:10:00", "--launcher", "srun --mpi=pmi2")
+def test_a_notice_reaches_the_ranks(job: QueuedJob, mpi: Mpi, serial: Any) -> None:
+    # Open MPI's ranks need an srun with PMIx, which Debian's has not.
+    launcher = "mpiexec" if mpi.open_mpi else "srun --mpi=pmi2"
+    job.make_script("00:10:00", "--launcher", launcher)
     job.submit()
     job.wait_until_it_computes()
     job.signal_script("USR1")
     job.wait_until_it_goes_on()
-    job.ends_with("COMPLETED", "0:0")
+    job.ends_as("COMPLETED")
     assert "stopping (signal SIGUSR1)" in job.log()
     job.check_result(serial)
 
@@ -191,18 +190,20 @@ def test_a_cancelled_job_stays_away_and_goes_on_when_submitted_again(job: Queued
     job.submit()
     job.wait_until_it_computes()
     job.cancel()
-    job.ends_with("CANCELLED", "0:15")
+    job.ends_as("CANCELLED")
     assert job.restarts() == 0
+    assert "done and saved" in job.log()
     job.toy.takes(0.0)
     job.submit()
-    job.ends_with("COMPLETED", "0:0")
+    job.ends_as("COMPLETED")
     job.check_result(serial)
 
 
 def test_srun_without_pmi_is_found_out_before_anything_is_computed(job: QueuedJob) -> None:
     job.make_script("00:10:00", "--launcher", "srun")
     job.submit()
-    job.ends_with("FAILED", "2:0")
+    job.ends_as("FAILED")
+    assert job.state()["ExitCode"] == "2:0"
     log = job.log()
     assert "srun started 2 processes" in log
     assert "not started" in log

@@ -37,10 +37,8 @@ CredType=cred/munge
 AuthInfo=socket={folder}/munge.socket,cred_expire=5
 StateSaveLocation={folder}/state
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmctldLogFile={folder}/slurmctld.log
 SlurmdSpoolDir={folder}/spool-%n
 SlurmdPidFile={folder}/slurmd-%n.pid
-SlurmdLogFile={folder}/slurmd-%n.log
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
@@ -49,6 +47,7 @@ SchedulerType=sched/builtin
 SchedulerParameters=sched_interval=2
 SlurmdParameters=config_overrides
 MpiDefault=none
+MailProg=/bin/true
 ReturnToService=2
 KillWait=5
 MessageTimeout=30
@@ -129,9 +128,9 @@ class VirtualSlurm:
         return dict(word.split("=", 1) for word in text.split() if "=" in word)
 
     def logs(self) -> str:
-        """The ends of the daemons' logs."""
+        """The ends of what the daemons have said."""
         texts = [(path.name, path.read_text(errors="replace")) for path in sorted(self.folder.glob("*.log"))]
-        return "\n".join(f"--- {name} ---\n{text[-4000:]}" for name, text in texts)
+        return "\n".join(f"--- {name} ---\n{text[-3000:]}" for name, text in texts)
 
     def _configure(self) -> None:
         ports = _free_ports(1 + len(NODES))
@@ -157,7 +156,7 @@ class VirtualSlurm:
     def _start(self, name: str, *arguments: str) -> None:
         program = _program(name)
         assert program is not None
-        with open(self.folder / f"{name}-{len(self._daemons)}.out.log", "wb") as log:
+        with open(self.folder / f"{name}-{len(self._daemons)}.log", "wb") as log:
             self._daemons.append(
                 subprocess.Popen(
                     [program, *arguments],

@@ -161,6 +161,7 @@ def job(slurm: VirtualSlurm, program: Program, mpi: Mpi) -> QueuedJob:
 
 def test_a_job_goes_on_after_its_time_limit(job: QueuedJob, serial: Any) -> None:
     job.make_script("00:02:00")
+    job.toy.takes(6.0)  # more than two minutes of work, less than the ten seconds of grace for a task
     job.submit(QCMB_MPI_WALLTIME="10:00:00")  # so that it hears of the limit from Slurm's signal alone
     job.wait_until_it_computes()
     job.wait_until_it_goes_on()

@@ -214,7 +214,7 @@ def jobscript(options: argparse.Namespace) -> int:
         ntasks_per_node=options.ntasks_per_node,
         time=script.parse_time(options.time),
         cpus_per_task=options.cpus_per_task,
-        memory=script.parse_memory(options.memory) if options.memory else None,
+        memory=None if options.memory is None else script.parse_memory(options.memory),
         queue=options.queue,
         account=options.account,
         launcher=script.parse_launcher(options.launcher),

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 from qcmb_mpi.errors import InputError
 
-__all__ = ["LAUNCHERS", "SYSTEMS", "Request", "parse_launcher", "parse_memory", "parse_time"]
+__all__ = ["LAUNCHERS", "Request", "parse_launcher", "parse_memory", "parse_time"]
 
-SYSTEMS = ("slurm", "pbs")
 LAUNCHERS = ("mpiexec", "mpirun", "srun")
 #: PBS waits for a job's shell to come up, and Slurm counts in minutes: less is no time limit.
 _SHORTEST = 60

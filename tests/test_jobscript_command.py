@@ -187,6 +187,7 @@ def test_more_ranks_than_tasks_are_noticed(water: Program, nodes: str, said: boo
         ("slurm", ["--nodes", "two"], "argument --nodes: invalid int value: 'two'"),
         ("slurm", ["--time", "30"], "--time: expected HH:MM:SS"),
         ("slurm", ["--memory", "64"], "--memory: expected the memory of a node"),
+        ("slurm", ["--memory", ""], "--memory: expected the memory of a node"),
         ("slurm", ["--partition", "a b"], "--partition: 'a b' is no name"),
         ("pbs", ["--queue", "a\n#PBS -l x"], "--queue: 'a\\n#PBS -l x' is no name"),
         ("slurm", ["--account", ""], "--account: '' is no name"),

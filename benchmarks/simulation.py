@@ -100,8 +100,8 @@ def main() -> None:
     options = parser.parse_args()
     print(f"{options.ranks:,} ranks, {options.tasks:,} tasks of 1 to 100 s, seed {options.seed}")
     print(
-        f"{'faults':>6} {'until the tail':>15} {'whole':>8} {'again':>8} {'failed':>7} {'events':>10} {'µs':>6} "
-        f"{'master':>7} {'virtual s':>10} {'wall s':>7}"
+        f"{'faults':>6} {'until the tail':>15} {'whole':>8} {'again':>8} {'failed':>7} {'events':>10} "
+        f"{'µs':>6} {'master':>7} {'virtual s':>10} {'wall s':>7}"
     )
     for name, faults in (("none", Faults()), ("some", FAULTS)):
         row = simulate(options.ranks, options.tasks, options.seed, faults)

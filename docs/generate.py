@@ -1,4 +1,4 @@
-"""Fills the parts of docs/architecture.md that come from the code.
+"""Writes what comes from the code: parts of docs/architecture.md, and the job scripts in jobscripts/.
 
 python docs/generate.py            # writes
 python docs/generate.py --check    # only says whether it is up to date
@@ -7,12 +7,18 @@ python docs/generate.py --check    # only says whether it is up to date
 from __future__ import annotations
 
 import ast
+import os
 import re
+import shlex
+import shutil
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parent.parent
 PAGE = TOP / "docs" / "architecture.md"
+JOBSCRIPTS = TOP / "jobscripts"
 
 
 def docstring(path: Path) -> str:
@@ -44,13 +50,33 @@ def page() -> str:
     return text
 
 
+def jobscripts() -> dict[Path, str]:
+    """What the commands in jobscripts/README.md that name an output write."""
+    commands = re.findall(
+        r"^    python (-m qcmb_mpi jobscript .* -o .*)$", (JOBSCRIPTS / "README.md").read_text(), re.MULTILINE
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copy(TOP / "examples" / "water_hexamer_gfn2_screened.json", Path(folder, "input.json"))
+        for command in commands:
+            subprocess.run(
+                [sys.executable, *shlex.split(command)],
+                cwd=folder,
+                env={**os.environ, "PYTHONPATH": str(TOP)},
+                capture_output=True,
+                check=True,
+            )
+        return {JOBSCRIPTS / script.name: script.read_text() for script in Path(folder).glob("*.sh")}
+
+
 def main() -> int:
+    written = {PAGE: page(), **jobscripts()}
     if "--check" in sys.argv[1:]:
-        if page() != PAGE.read_text():
-            print("docs/architecture.md is out of date: run python docs/generate.py", file=sys.stderr)
-            return 1
-        return 0
-    PAGE.write_text(page())
+        old = [str(path.relative_to(TOP)) for path, text in written.items() if path.read_text() != text]
+        if old:
+            print(f"out of date: {', '.join(old)}; run python docs/generate.py", file=sys.stderr)
+        return 1 if old else 0
+    for path, text in written.items():
+        path.write_text(text)
     return 0
 
 

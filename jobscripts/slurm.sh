@@ -1,42 +1,53 @@
 #!/bin/bash
-# A many-body expansion under Slurm, which goes on by itself until it is done:
+# input.json under Slurm: a many-body expansion that goes on by itself until it is done.
 #
-#     sbatch slurm.sh input.json [flags of qcmb_mpi run]
+#     sbatch slurm.sh                                  in the folder of this file
+#     python3 -m qcmb_mpi status input.checkpoint.h5   how far is it?
+#     scancel JOBID                                    ends it; what is computed is kept
 #
-#SBATCH --job-name=qcmb_mpi
+# What the queue is asked for (here and not on the command line, since later rounds know this file only):
+#
+#SBATCH --job-name=input
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=32
 #SBATCH --cpus-per-task=1
-#SBATCH --mem-per-cpu=2G
 #SBATCH --time=24:00:00
-# Two minutes before the limit this shell gets SIGUSR1 and passes it on.  B: is for "batch shell": sent to
-# the steps, it would end the processes that MPICH's mpiexec keeps on the other nodes.
+#SBATCH --mem=64G
+#SBATCH --output=%x-%j.log
+#SBATCH --open-mode=append
+# 120 s before the limit this shell gets SIGUSR1 and passes it on: the job saves and is queued again.
+# (B: is for this shell. Sent to all, it would end the helpers that mpiexec keeps on the other nodes.)
 #SBATCH --signal=B:USR1@120
 #SBATCH --requeue
-#SBATCH --open-mode=append
-#SBATCH --output=%x-%j.log
 
-# --- fill in what the site needs: an MPI library, and the Python with qcmb_mpi in it -------------
-# module load openmpi
-# source "$HOME/venv/bin/activate"
-# -------------------------------------------------------------------------------------------------
+# --- what the site needs: the Python with qcmb_mpi in it, an MPI library, other programs -------------
+module load openmpi
+export PATH="$HOME/venv/bin:$PATH"
 
+# --- the job -----------------------------------------------------------------------------------------
+input=input.json
+flags=() # of qcmb_mpi run, such as --max-retries 3
 max_rounds=20 # a job that is not done after so many time limits stops
+ranks=${SLURM_NTASKS:?this script is meant for sbatch}
+threads=${SLURM_CPUS_PER_TASK:-1}
+launch=(mpiexec -n "$ranks")
+python=$(command -v python3) # its whole path, since not every launcher hands PATH on to other nodes
 
-if [ $# -eq 0 ]; then
-    echo "usage: sbatch slurm.sh input.json [flags of qcmb_mpi run]" >&2
+# --- from here on nothing has to be changed ----------------------------------------------------------
+
+if [ ! -f "$input" ]; then
+    echo "there is no $input in $PWD: submit this script in its own folder" >&2
     exit 2
 fi
+round=$((${SLURM_RESTART_COUNT:-0} + 1))
 
-ranks=${SLURM_NTASKS:?this script is meant for sbatch}
-export OMP_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1}
-# qcmb_mpi divides the cores of a node among its ranks, and checks it.  Bound to one core each, ranks with
-# several threads would share it; every launcher has its own word for "do not bind"
-# (MPICH does not by itself).
-export SLURM_CPU_BIND=none
-export PRTE_MCA_hwloc_default_binding_policy=none  # Open MPI 5
-export OMPI_MCA_hwloc_base_binding_policy=none     # Open MPI 4
-export I_MPI_PIN=off                               # Intel MPI
+export OMP_NUM_THREADS=$threads
+# qcmb_mpi divides the cores of a node among its ranks, and checks it. Bound to one core each, ranks with
+# several threads would share it; every launcher has its own word for "do not bind" (MPICH does not).
+export PRTE_MCA_hwloc_default_binding_policy=none # Open MPI 5
+export OMPI_MCA_hwloc_base_binding_policy=none    # Open MPI 4
+export I_MPI_PIN=off                              # Intel MPI
+export SLURM_CPU_BIND=none                        # srun
 
 launched=  # process that passes signals on to the ranks
 signals=0  # how many this shell got
@@ -68,25 +79,23 @@ run() {
     return "$code"
 }
 
-echo "round $((${SLURM_RESTART_COUNT:-0} + 1)) of at most $max_rounds, $ranks ranks, $(date)"
-
+echo "round $round of at most $max_rounds, $ranks ranks, $(date)"
 code=0
-run mpirun -n "$ranks" python -m qcmb_mpi check || code=$?
+run "${launch[@]}" "$python" -m qcmb_mpi check || code=$?
 if [ "$signals" -gt 0 ]; then
     code=75
 elif [ "$code" -ne 0 ]; then
     echo "not started: see what check found above" >&2
-    exit "$code"
 else
-    run mpirun -n "$ranks" python -m qcmb_mpi run "$@" || code=$?
+    run "${launch[@]}" "$python" -m qcmb_mpi run "$input" "${flags[@]}" || code=$?
 fi
 
 # 75: stopped early with everything saved; the same command goes on from there.
 if [ "$code" -eq 75 ] && [ -z "$cancelled" ]; then
-    if [ "${SLURM_RESTART_COUNT:-0}" -lt $((max_rounds - 1)) ]; then
-        scontrol requeue "$SLURM_JOB_ID" || echo "could not requeue: submit the same job again to go on" >&2
-    else
+    if [ "$round" -ge "$max_rounds" ]; then
         echo "not done after $max_rounds rounds: submit the same job again to go on" >&2
+    elif ! scontrol requeue "$SLURM_JOB_ID"; then
+        echo "could not queue the job again: submit it by hand to go on" >&2
     fi
 fi
 exit "$code"

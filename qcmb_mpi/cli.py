@@ -14,7 +14,7 @@ from qcmb_mpi.errors import ExitCode, QcmbError
 
 __all__ = ["main"]
 
-COMMANDS = ("run", "plan", "validate", "status", "report", "convert", "check")
+COMMANDS = ("run", "plan", "validate", "status", "report", "convert", "jobscript", "check")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -140,6 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     report.set_defaults(call=_report)
 
     _add_convert(commands)
+    _add_jobscript(commands)
 
     check = commands.add_parser("check", help="whether this job is set up well", allow_abbrev=False)
     check.add_argument("folder", metavar="FOLDER", nargs="?", default=".", help="where the job will write")
@@ -172,6 +173,38 @@ def _add_convert(commands: Any) -> None:
         "--embedding", choices=("no",), default="no", help="no point charges around the n-mers (the default)"
     )
     convert.set_defaults(call=_convert)
+
+
+def _add_jobscript(commands: Any) -> None:
+    script = commands.add_parser("jobscript", help="a script for the queue of a cluster", allow_abbrev=False)
+    script.add_argument("system", choices=("slurm", "pbs"), help="the queueing system")
+    script.add_argument("input", metavar="INPUT", help="input file (JSON or YAML)")
+    script.add_argument("-o", "--output", metavar="FILE", help="script (default: INPUT's stem + .slurm.sh)")
+    script.add_argument("--overwrite", action="store_true", help="replace an existing script")
+    script.add_argument("--nodes", type=int, required=True, metavar="N")
+    script.add_argument(
+        "--ntasks-per-node", type=int, required=True, metavar="N", help="MPI ranks on each node"
+    )
+    script.add_argument("--time", required=True, metavar="HH:MM:SS", help="time limit of one round")
+    script.add_argument("--cpus-per-task", type=int, default=1, metavar="N", help="cores of a rank (1)")
+    script.add_argument("--memory", metavar="SIZE", help="of each node, such as 64GB (default: the site's)")
+    script.add_argument("--partition", "--queue", dest="queue", metavar="NAME", help="default: the site's")
+    script.add_argument("--account", metavar="NAME", help="who pays")
+    script.add_argument("--plugin", action="append", dest="plugins", metavar="MODULE", help="as for run")
+    script.add_argument(
+        "--launcher",
+        default="mpiexec",
+        metavar="COMMAND",
+        help="mpiexec (the default), mpirun or srun, with flags of its own: 'srun --mpi=pmix'",
+    )
+    script.add_argument(
+        "--setup",
+        action="append",
+        metavar="LINE",
+        help="a line of shell that readies Python or MPI, such as 'module load openmpi'; may be repeated "
+        "(default: this Python's folder in front of PATH)",
+    )
+    script.set_defaults(call=_jobscript)
 
 
 def _log_to_stderr() -> None:
@@ -280,6 +313,12 @@ def _convert(options: argparse.Namespace) -> int:
     from qcmb_mpi.commands import convert
 
     return convert(options)
+
+
+def _jobscript(options: argparse.Namespace) -> int:
+    from qcmb_mpi.commands import jobscript
+
+    return jobscript(options)
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import os
+import shlex
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from qcmb_mpi.report.failed import beside
 from qcmb_mpi.report.summary import plan_as_dict, plan_text, result_text
 
 __all__ = ["check", "convert", "plan", "plan_and_probe", "report", "run", "status", "validate"]
+__all__ = ["check", "convert", "jobscript", "plan", "report", "run", "status", "validate"]
 
 log = logging.getLogger("qcmb_mpi")
 
@@ -221,6 +223,62 @@ def _keywords(text: str | None) -> dict[str, Any]:
     if not isinstance(keywords, dict):
         raise InputError('expected a JSON object such as {"conv_tol": 1e-9}', "--keywords")
     return keywords
+
+
+def jobscript(options: argparse.Namespace) -> int:
+    """Write the script with which a queueing system runs an input to its end."""
+    from qcmb_mpi import jobscript as script
+    from qcmb_mpi.jobscript_text import jobscript_text
+
+    loaded = load(options.input)
+    config = merge({"plugins": options.plugins}, loaded.execution, os.environ)
+    n_tasks = plan_as_dict(loaded.problem)["n_tasks"]
+    output = _beside(options.input, options.output, f".{options.system}.sh")
+    request = script.Request(
+        system=options.system,
+        script=output.name,
+        input=os.path.relpath(options.input, output.parent),
+        checkpoint=config.checkpoint_file
+        or os.path.relpath(_beside(options.input, None, ".checkpoint.h5"), output.parent),
+        nodes=options.nodes,
+        ntasks_per_node=options.ntasks_per_node,
+        time=script.parse_time(options.time),
+        cpus_per_task=options.cpus_per_task,
+        memory=None if options.memory is None else script.parse_memory(options.memory),
+        queue=options.queue,
+        account=options.account,
+        launcher=script.parse_launcher(options.launcher),
+        plugins=tuple(
+            os.path.relpath(name, output.parent) if name.endswith(".py") else name
+            for name in options.plugins or ()
+        ),
+        setup=tuple(options.setup or _this_python()),
+    )
+    _writable(output, "--output")
+    if output.exists() and output.samefile(options.input):
+        raise InputError(f"{output} is the input itself; choose another name", "--output")
+    if output.exists() and not options.overwrite:
+        raise InputError(f"{output} exists already; choose another name or add --overwrite", "--output")
+    _replace(output, jobscript_text(request).rstrip("\n"))
+    _warn(loaded)
+    if request.ranks > n_tasks:
+        print(
+            f"qcmb_mpi: WARNING: {request.ranks:,} ranks for {n_tasks:,} tasks: some will never have work; "
+            "lower --nodes or --ntasks-per-node",
+            file=sys.stderr,
+        )
+    folder = "" if output.parent == Path() else f"cd {shlex.quote(str(output.parent))} && "
+    print(f"Wrote {output}: {request.summary()}. Look it through, then submit it in its folder:")
+    print(f"  {folder}{request.submit}")
+    return ExitCode.FINISHED
+
+
+def _this_python() -> list[str]:
+    """The line of shell that puts the Python of this process in front of others."""
+    folder = Path(sys.executable).parent
+    if str(folder) in os.defpath.split(":") or folder == Path("/usr/local/bin"):
+        return []  # it is on every PATH, and must not get in front of the site's modules
+    return [f'export PATH={shlex.quote(str(folder))}:"$PATH"']
 
 
 def check(options: argparse.Namespace) -> int:

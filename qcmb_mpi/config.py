@@ -151,7 +151,8 @@ def merge(
     merged.update(_checked_section(section, "execution"))
     for name, value in flags.items():
         if value is not None:
-            merged[name] = _checked(name, value, "--" + name.replace("_", "-"))
+            flag = "plugin" if name == "plugins" else name.replace("_", "-")
+            merged[name] = _checked(name, value, f"--{flag}")
     return ExecutorConfig(**merged)
 
 

@@ -50,6 +50,8 @@ ONLY = {
     "farm.trust": (),
     "inputs.bonds": ("qcmb_mpi.inputs.elements",),
     "farm.launcher": ("qcmb_mpi.errors",),
+    "jobscript": ("qcmb_mpi.errors",),
+    "jobscript_text": ("qcmb_mpi.jobscript",),
     "farm.messages": ("qcmb_mpi.engine.base", "qcmb_mpi.engine.failures", "qcmb_mpi.expansion.plan"),
 }
 

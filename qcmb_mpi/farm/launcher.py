@@ -126,10 +126,12 @@ def check_world(launch: Launch, mpi_size: int, library: str | None) -> None:
     ------
     LauncherError
         If several processes were announced and MPI sees one rank; names launcher, library and the
-        command that brings them together.
+        command that brings them together.  On processes other than the first it is empty.
     """
     if mpi_size > 1 or launch.name is None or launch.size is None or launch.size <= 1:
         return
+    if launch.rank:
+        raise LauncherError("")  # all of them find the same, and the first one says it
     command = _COMMANDS[launch.name]
     started = f"{command} started {launch.size} processes"
     if library is None:
@@ -143,8 +145,8 @@ def check_world(launch: Launch, mpi_size: int, library: str | None) -> None:
         kind = {"openmpi": "pmix", "mpich": "pmi2"}.get(family or "")
         start = f"srun --mpi={kind}" if kind else "srun --mpi=pmix or srun --mpi=pmi2"
         remedy = (
-            f"Start it with {start} (srun --mpi=list shows what this Slurm has), "
-            "or with the mpiexec that belongs to this library"
+            f"Start it with {start}, if srun --mpi=list shows that this Slurm has it, else with the "
+            "mpiexec that belongs to this library; in a job script that is the line with launch="
         )
     elif family == launch.name:
         remedy = "Use the mpiexec of the installation that this library comes from"

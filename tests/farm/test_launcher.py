@@ -141,6 +141,12 @@ def test_worlds_in_pieces(launch: Launch, library: str | None, words: list[str])
         assert word in str(caught.value)
 
 
+def test_one_of_the_pieces_says_it_for_all() -> None:
+    with pytest.raises(LauncherError) as caught:
+        check_world(Launch("slurm", 4, 3), 1, OPENMPI_LIBRARY)
+    assert str(caught.value) == ""
+
+
 @pytest.mark.parametrize("launcher", [HYDRA, OPENMPI], ids=["mpich", "openmpi"])
 def test_clean_environment_is_the_shell_s(launcher: dict[str, str]) -> None:
     assert clean_environment({**SHELL, **launcher}) == SHELL

@@ -118,6 +118,15 @@ class Job:
                 raise AssertionError(f"it never happened\n{self.wait()}")
             time.sleep(0.01)
 
+    @property
+    def pid(self) -> int:
+        """Of the process itself, which leads its group."""
+        return self._process.pid
+
+    def over(self) -> bool:
+        """Whether the process has ended."""
+        return self._process.poll() is not None
+
     def signal(self, number: int) -> None:
         """Send a signal to the process itself and to nobody else."""
         os.kill(self._process.pid, number)

@@ -11,7 +11,7 @@ from typing import Any
 from clusters import many_body
 from program import Program
 
-PLUGIN = Path(__file__).parent / "data" / "toy_program.py"
+DATA = Path(__file__).parent / "data"
 
 
 class Toy:
@@ -23,17 +23,28 @@ class Toy:
         Starts the jobs.
     n_atoms
         Of the cluster, a line; each is a fragment.
+    plugin
+        ``toy_program``, which QCEngine runs, or ``toy_engine``, which is quick and has derivatives.
     """
 
-    def __init__(self, program: Program, n_atoms: int = 5):
+    def __init__(self, program: Program, n_atoms: int = 5, plugin: str = "toy_program"):
         self._program = program
         self._n_atoms = n_atoms
+        self._plugin = plugin
         self.folder = program.folder / "toy"
         self.folder.mkdir()
-        shutil.copy(PLUGIN, program.folder / "toy_program.py")
+        for name in (plugin, "mishaps"):
+            shutil.copy(DATA / f"{name}.py", program.folder)
         self.variables = {"TOY_FOLDER": str(self.folder)}
 
-    def write_input(self, max_nbody: int = 3, name: str = "input.json", **execution: Any) -> None:
+    def write_input(
+        self,
+        max_nbody: int = 3,
+        name: str = "input.json",
+        driver: str = "energy",
+        bsse_type: str = "nocp",
+        **execution: Any,
+    ) -> None:
         """The input file; further arguments are its execution section."""
         symbols = ["He", "Ne", "Ar"]
         molecule = {
@@ -44,10 +55,11 @@ class Toy:
         content = many_body(
             molecule,
             level={"program": "toy", "method": "toy"},
-            bsse_type=["nocp"],
+            driver=driver,
+            bsse_type=[bsse_type],
             max_nbody=max_nbody,
             return_total_data=True,
-            execution={"plugins": ["toy_program"], **execution},
+            execution={"plugins": [self._plugin], **execution},
         )
         self._program.write(name, content)
 

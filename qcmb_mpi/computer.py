@@ -13,7 +13,7 @@ from qcmb_mpi.job import Options, run, start
 from qcmb_mpi.parallel import Executor
 from qcmb_mpi.report.failed import beside
 
-__all__ = ["ParallelManyBodyComputer"]
+__all__ = ["ManyBodyComputer", "ParallelManyBodyComputer"]
 
 log = logging.getLogger("qcmb_mpi")
 
@@ -77,3 +77,7 @@ class ParallelManyBodyComputer:
             return loaded, config, Options(checkpoint=file, failed=beside(file) if file else None)
 
         return run(begin, load)
+
+
+#: QCManyBody's name for the serial computer, which ours is until it is told otherwise.
+ManyBodyComputer = ParallelManyBodyComputer

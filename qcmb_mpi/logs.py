@@ -99,6 +99,9 @@ def speaking_as(rank: int, host: str) -> Iterator[None]:
     finally:
         log.removeFilter(speaker)
         log.setLevel(before[0])
+        for handler in log.handlers:
+            if handler not in before[1]:
+                handler.close()
         log.handlers[:] = before[1]
         for handler, its_level in zip(before[1], before[2], strict=True):
             handler.setLevel(its_level)

@@ -22,8 +22,6 @@ from qcmb_mpi.store.archive import Archive, Results
 
 __all__ = ["Recorder", "failure_text"]
 
-log = logging.getLogger("qcmb_mpi")
-
 SAVE_EVERY = 0.5  # s between two saves at least
 SAVE_WITHIN = 5.0  # s after which even a single finished task is saved
 SYNC_EVERY = 10.0  # s between two of them that wait for the disk

@@ -38,6 +38,11 @@ def hindrances(run: Mapping[str, Any]) -> list[str]:
     wall, farm, engine = run["wall_seconds"], run["farm_seconds"], run["engine_seconds"]
     if not tasks or not farm:
         return []
+    if ranks > 1 and wall - farm > START * wall:
+        return [
+            f"{_seconds(wall - farm)} of {_seconds(wall)} were the start of Python and the engine, "
+            "which more workers do not shorten: this job is too small for them."
+        ]
     found: list[str] = []
     if ranks > 1 and engine < GOOD * ranks * farm:
         found += _idle(run, ranks, tasks, farm, engine)
@@ -46,11 +51,6 @@ def hindrances(run: Mapping[str, Any]) -> list[str]:
         found.append(
             f"The engine computed for only {cpu / engine:.0%} of its time and waited for the rest: there are "
             "more workers than cores, other programs on this machine, or a slow disk under scratch_dir."
-        )
-    if ranks > 1 and wall - farm > START * wall:
-        found.append(
-            f"{_seconds(wall - farm)} of {_seconds(wall)} were the start of Python and the engine, "
-            "which more workers do not shorten: this job is too small for them."
         )
     return found
 

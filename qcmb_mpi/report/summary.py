@@ -78,7 +78,7 @@ def plan_text(problem: Problem, *, show_tasks: bool = False) -> str:
     return "\n".join(lines)
 
 
-def result_text(result: Any) -> str:
+def result_text(result: Any, *, timings: bool = True) -> str:
     """QCManyBody's tables, the number returned with its error bar, and where the time went."""
     run = (
         result.provenance.model_dump()
@@ -107,7 +107,8 @@ def result_text(result: Any) -> str:
         lines.append("Tasks were computed on several threads: another run may differ in the last digits.")
     for note, count in run.get("notes", {}).items():
         lines.append(f"{count} tasks: {note}")
-    lines.append(where_time_went(run))
+    if timings:
+        lines.append(where_time_went(run))
     return "\n".join(lines)
 
 

@@ -43,8 +43,8 @@ MODULES = tuple(
 )
 
 #: As tight as the tests compare.
-TIGHT = {"conv_tol": 1e-10, "conv_tol_grad": 1e-7}
-TIGHT_CC = {"cc_conv_tol": 1e-9, "conv_tol_normt": 1e-7}
+TIGHT = {"conv_tol": 1e-12, "conv_tol_grad": 1e-8}
+TIGHT_CC = {"cc_conv_tol": 1e-11, "conv_tol_normt": 1e-9}
 
 #: The fitting sets that Psi4 takes for helium in aug-cc-pVDZ, where it is not told to do without.
 FITTED = {"density_fit": "def2-universal-jkfit", "mp2_fit": "aug-cc-pvdz-ri"}

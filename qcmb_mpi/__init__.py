@@ -14,6 +14,7 @@ _HOMES = {
     "ExecutorConfig": "qcmb_mpi.config",
     "InputError": "qcmb_mpi.errors",
     "MPIExecutor": "qcmb_mpi.parallel",
+    "ManyBodyComputer": "qcmb_mpi.computer",
     "ManyBodyInput": "qcmb_mpi.inputs",
     "MultiprocessingExecutor": "qcmb_mpi.parallel",
     "ParallelManyBodyComputer": "qcmb_mpi.computer",

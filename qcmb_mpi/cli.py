@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from typing import Any
 
 import qcmb_mpi
 from qcmb_mpi.errors import ExitCode, QcmbError
+from qcmb_mpi.logs import to_terminal
 
 __all__ = ["main"]
 
@@ -21,13 +21,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the program; returns its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = _parser()
+    before = _volume(arguments)  # these may stand before the command, too
     if arguments and arguments[0] not in (*COMMANDS, "-h", "--help", "--version"):
         arguments.insert(0, "run")
+    arguments[1:1] = before if arguments else []
     options = parser.parse_args(_with_negative_lists(arguments))
     if options.command is None:
         parser.print_help()
         return ExitCode.WRONG_INPUT
-    _log_to_stderr()
+    to_terminal("ERROR" if options.quiet else "DEBUG" if options.verbose else "INFO")
     try:
         return int(options.call(options))
     except QcmbError as error:
@@ -40,6 +42,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.FINISHED
+
+
+def _volume(arguments: list[str]) -> list[str]:
+    """Take ``-v`` and ``-q`` off the front."""
+    taken = []
+    while arguments and arguments[0] in ("-v", "--verbose", "-q", "--quiet"):
+        taken.append(arguments.pop(0))
+    return taken
 
 
 def _with_negative_lists(arguments: Sequence[str]) -> list[str]:
@@ -67,6 +77,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("input", metavar="INPUT", help="input file (JSON or YAML)")
     run.add_argument("-o", "--output", metavar="FILE", help="result (default: INPUT's stem + .result.json)")
     run.add_argument(
+        "--format", choices=("json", "yaml", "text"), help="of the result (default: by its name, else json)"
+    )
+    run.add_argument(
         "--checkpoint",
         "--checkpoint-file",
         dest="checkpoint_file",
@@ -92,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
         "--plugin", action="append", dest="plugins", metavar="MODULE", help="import MODULE first"
     )
     run.add_argument("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR")
-    run.add_argument("--quiet", "-q", action="store_true", help="print nothing but errors")
+    run.add_argument("--log", metavar="FILE", help="write everything that is logged to the end of FILE too")
     run.add_argument("--progress", choices=("auto", "bar", "lines", "none"), default="auto")
     run.set_defaults(call=_run)
 
@@ -115,6 +128,8 @@ def _parser() -> argparse.ArgumentParser:
     validate = commands.add_parser("validate", help="whether an input is right", allow_abbrev=False)
     validate.add_argument("input", metavar="INPUT")
     validate.add_argument("--json", action="store_true", help="machine-readable")
+    validate.add_argument("--strict", action="store_true", help="warnings are errors")
+    validate.add_argument("--show-schema", action="store_true", help="print it in QCSchema's form, completed")
     validate.add_argument("--plugin", action="append", dest="plugins", metavar="MODULE")
     validate.set_defaults(call=_validate)
 
@@ -146,20 +161,25 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("folder", metavar="FOLDER", nargs="?", default=".", help="where the job will write")
     check.add_argument("--json", action="store_true", help="machine-readable")
     check.set_defaults(call=_check)
+    parser.set_defaults(verbose=False, quiet=False)
+    for name in ("run", "plan", "validate", "convert"):
+        commands.choices[name].add_argument("-v", "--verbose", action="store_true", help="log everything")
+        commands.choices[name].add_argument("-q", "--quiet", action="store_true", help="no more than needed")
     return parser
 
 
 def _add_convert(commands: Any) -> None:
     convert = commands.add_parser("convert", help="a structure to an input file", allow_abbrev=False)
     convert.add_argument("structure", metavar="STRUCTURE", help=".xyz, .extxyz, .pdb or QCSchema .json")
+    convert.add_argument("target", metavar="OUTPUT", nargs="?", help="the same as --output")
     convert.add_argument("-o", "--output", metavar="FILE", help="input file (default: its stem + .json)")
     convert.add_argument("--overwrite", action="store_true", help="replace an existing input file")
     convert.add_argument("--frame", type=int, metavar="N", help="only the Nth structure of the file")
-    convert.add_argument("--program", required=True, help="pyscf, tblite or one that QCEngine knows")
-    convert.add_argument("--method", required=True)
+    convert.add_argument("--program", help="pyscf, tblite or one that QCEngine knows")
+    convert.add_argument("--method")
     convert.add_argument("--basis", help="for methods that do not bring their own")
-    convert.add_argument("--max-nbody", type=int, required=True, metavar="N", help="highest body order")
-    convert.add_argument("--bsse", required=True, metavar="TYPE", help="nocp, cp, vmfc; several with commas")
+    convert.add_argument("--max-nbody", type=int, metavar="N", help="highest body order")
+    convert.add_argument("--bsse", metavar="TYPE", help="nocp, cp, vmfc; several with commas")
     convert.add_argument("--driver", choices=("energy", "gradient", "hessian"), default="energy")
     convert.add_argument("--keywords", metavar="JSON", help="for the program")
     cutting = convert.add_mutually_exclusive_group()
@@ -207,15 +227,6 @@ def _add_jobscript(commands: Any) -> None:
     script.set_defaults(call=_jobscript)
 
 
-def _log_to_stderr() -> None:
-    log = logging.getLogger("qcmb_mpi")
-    if not log.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("qcmb_mpi: %(levelname)s: %(message)s"))
-        log.addHandler(handler)
-    log.setLevel(logging.INFO)  # until the settings are read
-
-
 SETTINGS = (
     "checkpoint_file",
     "parallel",
@@ -240,6 +251,8 @@ def _run(options: argparse.Namespace) -> int:
     from qcmb_mpi.commands import run
 
     flags = {name: getattr(options, name) for name in SETTINGS}
+    if options.verbose and flags["log_level"] is None:
+        flags["log_level"] = "DEBUG"
     return run(begin, options, flags)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import os
 import shlex
 import sys
@@ -16,25 +15,37 @@ from typing import Any
 from qcmb_mpi.config import ExecutorConfig, merge
 from qcmb_mpi.errors import ExitCode, InputError, QcmbError, Stopped, TasksFailed
 from qcmb_mpi.inputs import Loaded, load
+from qcmb_mpi.inputs.fields import in_source
+from qcmb_mpi.inputs.notation import is_input, moved
 from qcmb_mpi.job import Options, Start, examine, start
 from qcmb_mpi.job import run as run_job
+from qcmb_mpi.logs import log, to_file
 from qcmb_mpi.report.failed import beside
+from qcmb_mpi.report.result_file import (
+    ENDINGS,
+    Form,
+    as_notation,
+    failure_text,
+    form_of_ending,
+    serialised,
+)
 from qcmb_mpi.report.summary import plan_as_dict, plan_text, result_text
 
 __all__ = ["check", "convert", "plan", "plan_and_probe", "report", "run", "status", "validate"]
 __all__ = ["check", "convert", "jobscript", "plan", "report", "run", "status", "validate"]
 
-log = logging.getLogger("qcmb_mpi")
-
 
 def run(begin: Start, options: argparse.Namespace, flags: Mapping[str, Any]) -> int:
     """Compute an input; write the result; print the summary on rank 0."""
-    output = _beside(options.input, options.output, ".result.json")
+    target = [(_beside(options.input, options.output, ENDINGS["json"]), Form())]  # until the input is read
 
     def loader() -> tuple[Loaded, ExecutorConfig, Options]:
+        if options.log:
+            to_file(options.log)
         loaded = load(options.input)
         config = merge(flags, loaded.execution, os.environ)
-        log.setLevel(config.log_level)
+        output, form = _result_file(options, loaded.output)
+        target.append((output, form))
         checkpoint = None
         if not options.no_checkpoint:
             checkpoint = _beside(options.input, config.checkpoint_file, ".checkpoint.h5")
@@ -47,14 +58,16 @@ def run(begin: Start, options: argparse.Namespace, flags: Mapping[str, Any]) -> 
         result = run_job(begin, loader)
     except (TasksFailed, Stopped) as error:
         if str(error):
+            output, form = target[-1]
             try:
-                _replace(output, json.dumps(_failure(error), indent=1))
+                _replace(output, failure_text(_failure(error), form))
             except OSError as problem:
                 log.warning("this could not be written to %s (%s)", output, problem.strerror)
         raise
     if result is None:
         return ExitCode.FINISHED
-    _write(output, _serialise(result))
+    output, form = target[-1]
+    _write(output, serialised(result, form))
     if not options.quiet:
         print(result_text(result))
         print(f"Result: {output}")
@@ -67,7 +80,8 @@ def plan(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(plan_as_dict(loaded.problem), indent=1))
     else:
-        _warn(loaded)
+        if not options.quiet:
+            _warn(loaded)
         print(plan_text(loaded.problem, show_tasks=options.show_tasks))
     return ExitCode.FINISHED
 
@@ -86,7 +100,7 @@ def plan_and_probe(begin: Start, options: argparse.Namespace) -> int:
             _warn(loaded)
             print(plan_text(loaded.problem, show_tasks=options.show_tasks), flush=True)
         limit = options.probe_seconds or PROBE_SECONDS
-        logging.getLogger("qcmb_mpi").info("computing a task of each kind, for at most %g s", limit)
+        log.info("computing a task of each kind, for at most %g s", limit)
         found = forecast(begin, loaded, config, options.ranks, limit)
         if options.json:
             content = {**plan_as_dict(loaded.problem), "probe": forecast_as_dict(found)}
@@ -101,6 +115,8 @@ def validate(options: argparse.Namespace) -> int:
     try:
         loaded = load(options.input)
         config = merge({"plugins": options.plugins}, loaded.execution, os.environ)
+        if options.strict and loaded.warnings:
+            raise in_source(InputError("; ".join(loaded.warnings)), options.input)
         description = examine(start(), loaded, config)
     except QcmbError as error:
         if options.json:
@@ -112,7 +128,9 @@ def validate(options: argparse.Namespace) -> int:
         print(
             json.dumps({"valid": True, "warnings": loaded.warnings, "programs": dict(description.versions)})
         )
-    else:
+    elif options.show_schema:
+        print(loaded.normalised)
+    elif not options.quiet:
         _warn(loaded)
         programs = ", ".join(f"{name} {version}" for name, version in sorted(set(description.versions)))
         print(f"{options.input}: right ({programs})")
@@ -182,7 +200,10 @@ def convert(options: argparse.Namespace) -> int:
     from qcmb_mpi.inputs.job_file import Calculation
 
     source = Path(options.structure)
-    output = _beside(options.structure, options.output, ".json")
+    if is_input(source):
+        return _rewrite(source, options)
+    _require(options)
+    output = _beside(options.structure, options.output or options.target, ".json")
     _writable(output, "--output")
     calculation = Calculation(
         program=options.program,
@@ -212,6 +233,36 @@ def convert(options: argparse.Namespace) -> int:
     if stale:
         print(converting.removed(stale))
     print(converting.how_to_run(output, len(jobs)))
+    return ExitCode.FINISHED
+
+
+def _require(options: argparse.Namespace) -> None:
+    missing = [
+        "--" + name.replace("_", "-")
+        for name in ("program", "method", "max_nbody", "bsse")
+        if getattr(options, name) is None
+    ]
+    if missing:
+        raise InputError(
+            f"{options.structure} is a structure; what to compute is missing: {', '.join(missing)}"
+        )
+
+
+def _rewrite(source: Path, options: argparse.Namespace) -> int:
+    """QCManyBody's ``convert INPUT OUTPUT``: an input file in the other notation."""
+    given = options.output or options.target
+    if given is None:
+        raise InputError(f"{source} is an input; name the file to convert it to", "--output")
+    target = Path(given)
+    notation = form_of_ending(target.suffix)
+    if notation not in ("json", "yaml"):
+        raise InputError(f"{target}: expected a name that ends with .json, .yaml or .yml", "--output")
+    _writable(target, "--output")
+    if target.exists() and not options.overwrite:
+        raise InputError(f"{target} exists; --overwrite replaces it", "--output")
+    _replace(target, as_notation(moved(source, target), Form(notation)))
+    if not options.quiet:
+        print(f"Input: {target}")
     return ExitCode.FINISHED
 
 
@@ -298,6 +349,18 @@ def _beside(source: str, given: str | None, ending: str) -> Path:
     return Path(given) if given else path.parent / (path.stem + ending)
 
 
+def _result_file(options: argparse.Namespace, section: Mapping[str, Any]) -> tuple[Path, Form]:
+    """Name and form of the result: flags, else the input's ``output`` section, else beside the input."""
+    given = options.output
+    if given is None and section.get("file") is not None:
+        given = str(Path(options.input).parent / section["file"])
+    chosen = options.format or section.get("format")
+    chosen = chosen or (form_of_ending(Path(given).suffix) if given else None) or "json"
+    pretty, timings = section.get("pretty"), section.get("include_timings")
+    form = Form(chosen, pretty is None or pretty, timings is None or timings)
+    return _beside(options.input, given, ENDINGS[chosen]), form
+
+
 def _writable(path: Path, flag: str) -> None:
     folder = path.parent
     if path.is_dir():
@@ -339,12 +402,6 @@ def _replace(path: Path, text: str) -> None:
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
-
-
-def _serialise(result: Any) -> str:
-    if result.schema_version == 2:
-        return str(result.model_dump_json(indent=1))
-    return json.dumps(json.loads(result.json()), indent=1)  # version 1 takes no indentation
 
 
 def _failure(error: TasksFailed | Stopped) -> dict[str, Any]:

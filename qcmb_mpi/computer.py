@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,11 @@ from typing import Any
 from qcmb_mpi.config import ExecutorConfig, merge
 from qcmb_mpi.inputs import Loaded, from_model
 from qcmb_mpi.job import Options, run, start
+from qcmb_mpi.logs import log
 from qcmb_mpi.parallel import Executor
 from qcmb_mpi.report.failed import beside
 
-__all__ = ["ParallelManyBodyComputer"]
-
-log = logging.getLogger("qcmb_mpi")
+__all__ = ["ManyBodyComputer", "ParallelManyBodyComputer"]
 
 
 class ParallelManyBodyComputer:
@@ -48,8 +46,8 @@ class ParallelManyBodyComputer:
         Returns
         -------
         ManyBodyResult or None
-            Of the same version as the input, a subclass of QCManyBody's.  None on MPI ranks
-            other than 0.
+            Of the same version as the input, a subclass of QCManyBody's.  None on ranks of the
+            communicator other than its rank 0, and where that is ``MPI.COMM_NULL``.
 
         Raises
         ------
@@ -59,7 +57,10 @@ class ParallelManyBodyComputer:
             Not all tasks were computed; the exception carries what is complete.
         """
 
-        begin = start(getattr(executor, "comm", None))
+        comm = getattr(executor, "comm", None)
+        if comm is not None and not comm:  # MPI.COMM_NULL, what Split gives those it leaves out
+            return None
+        begin = start(comm)
 
         def load() -> tuple[Loaded, ExecutorConfig, Options]:
             loaded = from_model(mb_input)
@@ -77,3 +78,7 @@ class ParallelManyBodyComputer:
             return loaded, config, Options(checkpoint=file, failed=beside(file) if file else None)
 
         return run(begin, load)
+
+
+#: QCManyBody's name for the serial computer, which ours is until it is told otherwise.
+ManyBodyComputer = ParallelManyBodyComputer

@@ -6,13 +6,12 @@ compute.  Whatever happens on rank 0, the others are told, so that all leave wit
 
 from __future__ import annotations
 
-import logging
 import os
 import pickle
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,6 +36,7 @@ from qcmb_mpi.farm.schedule import Schedule
 from qcmb_mpi.farm.worker import stand_by, work
 from qcmb_mpi.inputs import Loaded
 from qcmb_mpi.inputs.fields import in_source
+from qcmb_mpi.logs import apply_level, log, speaking_as
 from qcmb_mpi.outcome import EnergySoFar, assemble, expected_error, result
 from qcmb_mpi.problem import Problem
 from qcmb_mpi.pulse import Pulse
@@ -51,8 +51,6 @@ if TYPE_CHECKING:
     from qcmb_mpi.farm.mpi import World
 
 __all__ = ["Options", "Start", "examine", "open_bench", "run", "start"]
-
-log = logging.getLogger("qcmb_mpi")
 
 SAVING = 30.0  # s before the end of the wall time at which the job begins to stop
 FLUSH = 5.0  # s that last messages may take
@@ -129,7 +127,7 @@ def start(comm: Any = None) -> Start:
         if comm is None and launch.name is None:
             return Start(crew, None, began)
         world, library = _connect(comm)
-        check_world(launch, world.size if world else 1, library)
+        check_world(launch, world.launched if world else 1, library)
     except BaseException:
         crew.close()
         raise
@@ -169,7 +167,9 @@ def run(begin: Start, load: Callable[[], Job]) -> Any:
     TasksFailed, Stopped
         Not all tasks were computed; everything that was is saved.
     """
-    with StopRequest() as stop:  # on every rank: rank 0 decides what a signal means, and no rank dies of it
+    rank = begin.world.rank if begin.world is not None else 0
+    # signals on every rank: rank 0 decides what they mean, and no rank dies of one
+    with speaking_as(rank, socket.gethostname()), StopRequest() as stop:
         if begin.world is not None and begin.world.rank == 0:
             return _conduct(begin, load, stop)
         try:
@@ -225,6 +225,7 @@ def _serve(begin: Start) -> None:
         code = order
     else:
         setup, config = order
+        apply_level(config.log_level)
         begin.crew.prepare(_equip(setup, config, begin.world, 1))
         try:
             begin.crew.start([begin.world.rank])
@@ -241,6 +242,7 @@ def _lead(begin: Start, load: Callable[[], Job], stop: StopRequest, told: list[E
     """Rank 0, or the only process; ``told`` gets the settings once the other ranks have them too."""
     crew, world = begin.crew, begin.world
     loaded, config, options = load()
+    apply_level(config.log_level)
     stop.check()
     for warning in loaded.warnings:
         log.warning("%s", warning)
@@ -276,7 +278,10 @@ def _lead(begin: Start, load: Callable[[], Job], stop: StopRequest, told: list[E
                 progress.message(f"{reused} of {table.n_tasks} tasks are in the checkpoint already")
             if cached and options.progress != "none":
                 progress.message(f"{cached} of {table.n_tasks} tasks are reused from the cache")
-            master, schedule = _farm(begin, config, table, archive, description, progress, hosts, stop, pulse)
+            names = [level.name for level in problem.levels]
+            master, schedule = _farm(
+                begin, config, table, names, archive, description, progress, hosts, stop, pulse, threads
+            )
         finally:
             progress.close()
         if options.failed is not None:
@@ -302,6 +307,9 @@ def _lead(begin: Start, load: Callable[[], Job], stop: StopRequest, told: list[E
             reused,
             cached,
             archive,
+            table.label(master.statistics.longest_task, names)
+            if master.statistics.longest_task >= 0
+            else None,
             expected_error(problem, table, outcome, description.energy_errors),
         )
         answer = result(problem, table, archive, outcome, statistics)
@@ -401,12 +409,14 @@ def _farm(
     begin: Start,
     config: ExecutorConfig,
     table: TaskTable,
+    level_names: Sequence[str],
     archive: Archive,
     description: Description,
     progress: Progress,
     hosts: dict[int, str],
     stop: StopRequest,
     pulse: Pulse,
+    threads: int,
 ) -> tuple[Master, Schedule]:
     """Compute what the archive lacks."""
     levels = np.array([block.level for block in table.blocks], dtype=np.int64)
@@ -424,10 +434,17 @@ def _farm(
     nodes = {seat: names.index(host) for seat, host in hosts.items()}
     schedule = Schedule(model, archive.done, policy, nodes, stop.last_answer_at)
     recorder = Recorder(
-        archive, progress, hosts, config.checkpoint_interval, EnergySoFar(table, archive), pulse
+        archive,
+        progress,
+        hosts,
+        config.checkpoint_interval,
+        EnergySoFar(table, archive),
+        pulse,
+        lambda task: table.label(task, level_names),
     )
     master = Master(table, schedule, begin.crew, begin.world, recorder, stop.take, stop.alarms)
     if schedule.n_done < table.n_tasks:
+        log.info("%s", _what_is_computed(table.n_tasks - schedule.n_done, seats, hosts, threads))
         stop.attended = True
         try:
             master.run()
@@ -439,6 +456,16 @@ def _farm(
     return master, schedule
 
 
+def _what_is_computed(n_tasks: int, seats: int, hosts: Mapping[int, str], threads: int) -> str:
+    """For the first line of the log."""
+    names = sorted(set(hosts.values()))
+    where = ", ".join(names[:5]) + (f" and {len(names) - 5} more hosts" if len(names) > 5 else "")
+    return (
+        f"{n_tasks:,} task{'s' * (n_tasks != 1)} on {seats} rank{'s' * (seats != 1)} of {where}, "
+        f"{threads} thread{'s' * (threads != 1)} each"
+    )
+
+
 def _statistics(
     begin: Start,
     master: Master,
@@ -448,6 +475,7 @@ def _statistics(
     reused: int,
     cached: int,
     archive: Archive,
+    longest: str | None,
     error: float,
 ) -> dict[str, Any]:
     """What the provenance of the result tells of the run."""
@@ -465,6 +493,9 @@ def _statistics(
         "wall_seconds": round(time.monotonic() - begin.began, 3),
         "farm_seconds": round(spent.wall, 3),
         "engine_seconds": round(spent.engine, 3),
+        "cpu_seconds": round(spent.cpu, 3),
+        "longest_task": longest,
+        "longest_task_seconds": round(spent.longest, 6),
         "master_seconds": round(spent.master, 3),
         "efficiency": round(spent.engine / (cores * spent.wall), 4) if spent.wall else None,
         "expected_error": error,

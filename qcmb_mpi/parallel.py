@@ -61,6 +61,14 @@ class MPIExecutor(Executor):
         Settings; the defaults if none are given.
     comm
         An mpi4py communicator whose ranks all call; those that were started together by default.
+        Ranks outside of it need not call, and where they do with ``MPI.COMM_NULL`` they get None at
+        once.  It stays the caller's: messages travel in a copy.
+
+    Notes
+    -----
+    Each rank has the cores that it is bound to; ranks of a node that are not bound divide its cores among
+    those of the communicator.  Where several communicators of one node compute at the same time, say
+    ``threads_per_worker``.
     """
 
     executor_type = "mpi"

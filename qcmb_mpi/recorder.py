@@ -15,21 +15,18 @@ from numpy.typing import NDArray
 from qcmb_mpi.engine.failures import Kind
 from qcmb_mpi.farm.messages import Answers
 from qcmb_mpi.farm.schedule import Schedule
+from qcmb_mpi.logs import log
 from qcmb_mpi.pulse import Pulse
 from qcmb_mpi.report.progress import Progress
 from qcmb_mpi.store.archive import Archive, Results
 
-__all__ = ["Recorder"]
-
-log = logging.getLogger("qcmb_mpi")
+__all__ = ["Recorder", "failure_text"]
 
 SAVE_EVERY = 0.5  # s between two saves at least
 SAVE_WITHIN = 5.0  # s after which even a single finished task is saved
 SYNC_EVERY = 10.0  # s between two of them that wait for the disk
+LOUD = 20  # failed attempts that are logged as warnings
 SHOW_EVERY = 0.25  # s between two looks at what there is to show
-
-
-log = logging.getLogger("qcmb_mpi")
 
 
 class Recorder:
@@ -49,6 +46,8 @@ class Recorder:
         Called now and then: the best total there is, and what it is.
     pulse
         Tells those who watch from outside.
+    label
+        Of a task, for the log.
     """
 
     def __init__(
@@ -59,6 +58,7 @@ class Recorder:
         interval: int,
         energy_so_far: Callable[[], tuple[float | None, str]],
         pulse: Pulse,
+        label: Callable[[int], str],
     ):
         self._archive = archive
         self._progress = progress
@@ -66,6 +66,8 @@ class Recorder:
         self._interval = interval
         self._energy_so_far = energy_so_far
         self._pulse = pulse
+        self._label = label
+        self._failures = 0
         self._saved = self._synced = time.monotonic()
         self._shown = -float("inf")
         self._unsaved = 0
@@ -113,6 +115,19 @@ class Recorder:
             self._hosts.get(seat, ""),
         )
         self._unsaved += self._interval  # a failure is worth a save
+        for position, head in enumerate(answers.heads):
+            self._failures += 1
+            text = failure_text(
+                self._label(int(head["task"])),
+                int(attempts[position]) + 1,
+                Kind(int(head["kind"])),
+                answers.text(position),
+                f"rank {seat} on {self._hosts.get(seat, '')}",
+                float(head["wall"]),
+            )
+            log.log(logging.WARNING if self._failures <= LOUD else logging.DEBUG, "%s", text)
+            if self._failures == LOUD:
+                log.warning("further failed attempts are logged with log_level DEBUG only")
 
     def set_aside(self, seats: frozenset[int]) -> None:
         """Say that seats get nothing more."""
@@ -173,3 +188,9 @@ class Recorder:
 def _ranks(seats: frozenset[int]) -> str:
     """``rank 3``, or ``ranks 3, 4, 5``."""
     return f"rank{'s' * (len(seats) > 1)} {', '.join(map(str, sorted(seats)))}"
+
+
+def failure_text(label: str, attempt: int, kind: Kind, message: str, where: str, seconds: float) -> str:
+    """One line of the log: which attempt at which task failed, where, after how long, and how."""
+    first = message.partition("\n")[0]
+    return f"{kind.word} in task {label}, attempt {attempt}, {where}, after {seconds:.1f} s: {first}"

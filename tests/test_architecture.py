@@ -61,7 +61,7 @@ LIBRARIES = {
     "h5py": ("store", "report.probes"),  # the latter tries whether HDF5 works in a folder
     "pyscf": ("engine",),
     "tblite": ("engine",),
-    "yaml": ("inputs",),
+    "yaml": ("inputs", "report.result_file"),
     "matplotlib": ("report.plots", "report.run_plots", "report.drawing"),
 }
 

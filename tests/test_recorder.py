@@ -34,7 +34,7 @@ def test_a_save_is_due_after_the_interval_or_a_few_seconds_but_not_too_often(n_a
     saves: list[bool] = []
     archive = SimpleNamespace(append=lambda *_: None, store=SimpleNamespace(save=saves.append))
     progress = make_progress("none", 10, io.StringIO())
-    recorder = Recorder(archive, progress, {}, 10, lambda: (None, ""), Pulse(None, 1))  # type: ignore[arg-type]
+    recorder = Recorder(archive, progress, {}, 10, lambda: (None, ""), Pulse(None, 1), str)  # type: ignore[arg-type]
     begin = time.monotonic()
     schedule = Schedule(CostModel(np.ones(10, np.float32), np.array([0])), np.zeros(10, bool), Policy())
     if n_answers:

@@ -33,8 +33,9 @@ class PySCFEngine:
     ``conv_tol_normt``, ...); where SCF and coupled cluster share one, the plain name means the SCF and
     ``cc_`` before it (``cc_conv_tol``) the coupled cluster.  Besides these there are ``reference``
     (default rhf for singlets, uhf otherwise), ``density_fit`` (true or the name of a fitting set, which
-    then also serves the correlated method), ``frozen_core`` or ``freeze_core`` (the chemical core of
-    the real atoms), ``frozen``, ``grid_level``, ``grid_response`` and ``cart``.
+    then also serves the correlated method, unless ``mp2_fit`` names another for MP2), ``frozen_core``
+    or ``freeze_core`` (the chemical core of the real atoms), ``frozen``, ``grid_level``,
+    ``grid_response`` and ``cart``.
 
     Functions are spherical whatever the basis, as is PySCF's default; programs that take 6-31G* and
     its like as Cartesian are matched with ``cart``.
@@ -74,6 +75,8 @@ class PySCFEngine:
             if found.density_fit:
                 name = found.density_fit if isinstance(found.density_fit, str) else None
                 fitting_basis(found.basis, symbol, name, found.xc or "HF")
+            if found.mp2_fit:
+                fitting_basis(found.basis, symbol, found.mp2_fit, "HF", "keywords.mp2_fit")
         open_shell = _check_spins(cluster, found)
         reason = unsupported(found, driver, embedded=cluster.embedding is not None, open_shell=open_shell)
         if reason:

@@ -174,7 +174,9 @@ def _core_fraction(symbol: str, shells: list[Any]) -> float:
 
 
 @cache
-def fitting_basis(name: str, symbol: str, fitting: str | None, xc: str) -> list[Any]:
+def fitting_basis(
+    name: str, symbol: str, fitting: str | None, xc: str, field: str = "keywords.density_fit"
+) -> list[Any]:
     """Density-fitting set of one element in PySCF's internal format.
 
     Parameters
@@ -185,6 +187,8 @@ def fitting_basis(name: str, symbol: str, fitting: str | None, xc: str) -> list[
         Name of the fitting set; None for the one PySCF has for the orbital basis.
     xc
         Functional, or ``HF``: PySCF chooses by whether exchange is fitted too.
+    field
+        Where the user named it.
 
     Notes
     -----
@@ -194,7 +198,7 @@ def fitting_basis(name: str, symbol: str, fitting: str | None, xc: str) -> list[
     from pyscf import df, gto
 
     if fitting is not None:
-        return _load_shells(fitting, symbol, "keywords.density_fit")
+        return _load_shells(fitting, symbol, field)
     mol = gto.Mole(atom=[[symbol, (0.0, 0.0, 0.0)]], basis=name, spin=None, verbose=0)
     mol.build(dump_input=False, parse_arg=False)
     # What mf.density_fit() does: a set made for the functional if there is one, else that for HF.

@@ -124,7 +124,7 @@ def _mean_field(found: Settings, molecule: TaskMolecule, mol: Any) -> Any:
         mf = kind(mol)
     mf.chkfile = None  # writing it takes a third of a small calculation
     if found.density_fit:
-        mf = mf.density_fit(auxbasis=_fitting(found, mol))
+        mf = mf.density_fit(auxbasis=_fitting(found, mol, found.density_fit))
     if molecule.point_charges is not None and len(molecule.point_charges):
         from pyscf import qmmm
 
@@ -135,8 +135,8 @@ def _mean_field(found: Settings, molecule: TaskMolecule, mol: Any) -> Any:
     return mf
 
 
-def _fitting(found: Settings, mol: Any) -> dict[str, Any]:
-    name = found.density_fit if isinstance(found.density_fit, str) else None
+def _fitting(found: Settings, mol: Any, chosen: bool | str) -> dict[str, Any]:
+    name = chosen if isinstance(chosen, str) else None
     labels = {mol.atom_symbol(i) for i in range(mol.natm)}
     return {label: fitting_basis(found.basis, _element(label), name, found.xc or "HF") for label in labels}
 
@@ -294,12 +294,14 @@ def _correlate(
     found: Settings, mf: Any, frozen: Any, attempt: int, notes: list[str], properties: dict[str, Any]
 ) -> tuple[Any, float]:
     """Correlated object and total energy."""
-    from pyscf import cc, mp
+    from pyscf import cc, df, mp
 
     reference = float(mf.e_tot)
     properties["scf_total_energy"] = reference
     if found.method == "mp2":
         theory = mp.MP2(mf, frozen=frozen)
+        if found.mp2_fit:
+            theory.with_df = df.DF(mf.mol, auxbasis=_fitting(found, mf.mol, found.mp2_fit))
         theory.kernel()
         energy = reference + float(theory.e_corr)
         properties["mp2_correlation_energy"] = float(theory.e_corr)

@@ -37,7 +37,7 @@ CC_SHARED = frozenset({"conv_tol", "diis", "diis_space", "diis_start_cycle", "le
 OWN = frozenset(
     {
         *("cart", "density_fit", "freeze_core", "frozen", "frozen_core"),
-        *("grid_level", "grid_response", "reference"),
+        *("grid_level", "grid_response", "mp2_fit", "reference"),
     }
 )
 
@@ -64,6 +64,8 @@ class Settings:
         Attributes of the SCF and of the coupled-cluster object.
     density_fit
         False, True for PySCF's own choice, or the name of a fitting set.
+    mp2_fit
+        Name of the fitting set of the MP2 energy; None for that of the SCF.
     frozen
         True for the chemical core of the real atoms, else what PySCF's ``frozen`` takes.
     grid_level
@@ -81,6 +83,7 @@ class Settings:
     scf: Mapping[str, Any] = field(default_factory=dict)
     cc: Mapping[str, Any] = field(default_factory=dict)
     density_fit: bool | str = False
+    mp2_fit: str | None = None
     frozen: Any = None
     grid_level: int | None = None
     grid_response: bool = False
@@ -133,6 +136,7 @@ def settings(level: Level) -> Settings:
         scf=scf,
         cc=cc,
         density_fit=_density_fit(keywords.get("density_fit", False)),
+        mp2_fit=_mp2_fit(keywords, method),
         frozen=_frozen(keywords, method),
         grid_level=grid_level,
         grid_response=_boolean(keywords, "grid_response"),
@@ -251,6 +255,17 @@ def _density_fit(value: Any) -> bool | str:
     raise InputError(
         f"expected true, false or the name of a fitting basis, got {value!r}", "keywords.density_fit"
     )
+
+
+def _mp2_fit(keywords: Mapping[str, Any], method: str) -> str | None:
+    value = keywords.get("mp2_fit")
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value:
+        raise InputError(f"expected the name of a fitting basis, got {value!r}", "keywords.mp2_fit")
+    if method != "mp2" or not keywords.get("density_fit"):
+        raise InputError("goes with mp2 and density_fit only", "keywords.mp2_fit")
+    return value
 
 
 def _frozen(keywords: Mapping[str, Any], method: str) -> Any:

@@ -90,6 +90,10 @@ class Statistics:
         Seconds from the first task to the last answer.
     engine
         Seconds that engines computed, over all seats.
+    cpu
+        Seconds of processor time in them.
+    longest, longest_task
+        Seconds of the longest task, and its number; -1 if there was none.
     seats
         Seats that took part.
     master
@@ -98,8 +102,19 @@ class Statistics:
 
     wall: float = 0.0
     engine: float = 0.0
+    cpu: float = 0.0
+    longest: float = 0.0
+    longest_task: int = -1
     seats: int = 0
     master: float = 0.0
+
+    def note(self, heads: NDArray[np.void]) -> None:
+        """Add the times of some answers."""
+        self.engine += float(heads["wall"].sum())
+        self.cpu += float(heads["cpu"].sum())
+        if len(heads) and heads["wall"].max() > self.longest:
+            position = int(heads["wall"].argmax())
+            self.longest, self.longest_task = float(heads["wall"][position]), int(heads["task"][position])
 
 
 class Master:
@@ -230,7 +245,7 @@ class Master:
             self._sink.append_failures(answers.only(kinds != 0), seat, attempts[kinds != 0])
             answers, attempts = answers.only(kinds == 0), attempts[kinds == 0]
         walls = answers.heads["wall"].astype(np.float64)
-        self.statistics.engine += float(walls.sum())
+        self.statistics.note(answers.heads)
         # other nodes' clocks are trusted only as far as news can be old
         age = time.time() - float(answers.heads["finished"].max(initial=0.0)) if len(answers) else 0.0
         age = min(max(age, 0.0), OLDEST_NEWS)

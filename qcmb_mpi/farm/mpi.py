@@ -58,6 +58,7 @@ class World:
         self.rank: int = self._comm.Get_rank()
         self.size: int = self._comm.Get_size()
         self.hosts: list[str] = self._comm.allgather(socket.gethostname())
+        self.launched: int = MPI.COMM_WORLD.Get_size()  # comm may be a part of it
         self.library = MPI.Get_library_version().split("\n")[0].split(",")[0].strip()
         self._outgoing: list[tuple[Any, bytes]] = []
         self._parent = os.getppid()

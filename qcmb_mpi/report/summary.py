@@ -14,6 +14,7 @@ from qcmb_mpi.expansion.plan import Block, TaskTable
 from qcmb_mpi.expansion.plan import plan as make_plan
 from qcmb_mpi.expansion.weights import Weights, through
 from qcmb_mpi.problem import Problem
+from qcmb_mpi.report.hindrances import hindrances
 from qcmb_mpi.report.progress import format_duration
 
 __all__ = ["plan_as_dict", "plan_text", "result_text", "where_time_went"]
@@ -77,7 +78,7 @@ def plan_text(problem: Problem, *, show_tasks: bool = False) -> str:
     return "\n".join(lines)
 
 
-def result_text(result: Any) -> str:
+def result_text(result: Any, *, timings: bool = True) -> str:
     """QCManyBody's tables, the number returned with its error bar, and where the time went."""
     run = (
         result.provenance.model_dump()
@@ -106,12 +107,13 @@ def result_text(result: Any) -> str:
         lines.append("Tasks were computed on several threads: another run may differ in the last digits.")
     for note, count in run.get("notes", {}).items():
         lines.append(f"{count} tasks: {note}")
-    lines.append(where_time_went(run))
+    if timings:
+        lines.append(where_time_went(run))
     return "\n".join(lines)
 
 
 def where_time_went(run: Mapping[str, Any]) -> str:
-    """One paragraph on tasks and times."""
+    """One paragraph on tasks and times, and on what kept more workers from helping."""
     computed, reused = run.get("tasks_computed", 0), run.get("tasks_reused", 0)
     wall, farm, ranks = run["wall_seconds"], run["farm_seconds"], max(1, run["ranks"])
     cached = run.get("tasks_from_cache", 0)
@@ -124,11 +126,13 @@ def where_time_went(run: Mapping[str, Any]) -> str:
     engine, master = run["engine_seconds"], run["master_seconds"]
     total = ranks * farm
     waiting = max(0.0, total - engine - master)
-    return (
-        f"{text} on {ranks} rank{'s' if ranks > 1 else ''}.\n"
+    lines = [
+        f"{text} on {ranks} rank{'s' if ranks > 1 else ''}.",
         f"While tasks were computed ({format_duration(farm)}): {engine / total:.1%} of the ranks' time "
-        f"in the engine, {master / total:.1%} in the master, {waiting / total:.1%} waiting and in transit."
-    )
+        f"in the engine, {master / total:.1%} in the master, {waiting / total:.1%} waiting and in transit.",
+        *hindrances(run),
+    ]
+    return "\n".join(lines)
 
 
 def _serves(table: TaskTable, number: int) -> list[str]:

@@ -13,7 +13,7 @@ from qcmb_mpi.engine.failures import EngineFailure, Kind
 from qcmb_mpi.engine.pyscf import PySCFEngine
 
 pytest.importorskip("pyscf")
-from pyscf import cc, dft, gto, mp, scf
+from pyscf import cc, df, dft, gto, mp, scf
 
 TIGHT = {"conv_tol": 1e-12, "conv_tol_grad": 1e-7}
 TIGHT_CC = {**TIGHT, "cc_conv_tol": 1e-10, "conv_tol_normt": 1e-8}
@@ -71,6 +71,15 @@ def energy(engine, level_, molecule, **more):
             "mp2",
             {"density_fit": "cc-pvdz-jkfit"},
             lambda m: mp.MP2(scf.RHF(m).density_fit("cc-pvdz-jkfit").run()).run().e_tot,
+        ),
+        (
+            "mp2",
+            {"density_fit": "cc-pvdz-jkfit", "mp2_fit": "cc-pvdz-ri"},
+            lambda m: (
+                mp.MP2(scf.RHF(m).density_fit("cc-pvdz-jkfit").run())
+                .run(with_df=df.DF(m, auxbasis="cc-pvdz-ri"))
+                .e_tot
+            ),
         ),
     ],
 )

@@ -49,6 +49,9 @@ def engine():
         (level(frozen=1), "keywords.frozen: there is nothing to freeze"),
         (level(density_fit="no such set"), "keywords.density_fit: "),
         (level(density_fit=3), "keywords.density_fit: "),
+        (level("mp2", density_fit=True, mp2_fit="no such set"), "keywords.mp2_fit: "),
+        (level("mp2", density_fit=True, mp2_fit=True), "keywords.mp2_fit: expected the name"),
+        (level("mp2", mp2_fit="cc-pvdz-ri"), "keywords.mp2_fit: goes with mp2 and density_fit"),
         (level(cart="yes"), "keywords.cart: "),
     ],
 )

@@ -1,0 +1,4 @@
+from qcmanybody import ManyBodyComputer
+
+# Sequential (default) - easier to debug
+result = ManyBodyComputer.from_manybodyinput(mb_input)

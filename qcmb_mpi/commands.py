@@ -31,8 +31,17 @@ from qcmb_mpi.report.result_file import (
 )
 from qcmb_mpi.report.summary import plan_as_dict, plan_text, result_text
 
-__all__ = ["check", "convert", "plan", "plan_and_probe", "report", "run", "status", "validate"]
-__all__ = ["check", "convert", "jobscript", "plan", "report", "run", "status", "validate"]
+__all__ = [
+    "check",
+    "convert",
+    "jobscript",
+    "plan",
+    "plan_and_probe",
+    "report",
+    "run",
+    "status",
+    "validate",
+]
 
 
 def run(begin: Start, options: argparse.Namespace, flags: Mapping[str, Any]) -> int:

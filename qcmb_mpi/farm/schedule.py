@@ -322,12 +322,11 @@ class Schedule:
         return commands
 
     def _serve(self, seat: Seat, now: float) -> list[Command]:
-        if not self.may_serve(seat, now):
+        doubted = self._trust.doubted(seat.number)
+        if not self.may_serve(seat, now) or (doubted and seat.held):
             return []
         begin = max(seat.dry_at, now)
-        seconds = max(self._batch_seconds(), self._ahead() - (begin - now))
-        if self._trust.doubted(seat.number):
-            seconds = 0.0  # one task
+        seconds = 0.0 if doubted else max(self._batch_seconds(), self._ahead() - (begin - now))
         tasks = self._queue.take(seat.number, seconds, self._candidates(now), self._until - begin)
         return [self._send(seat, tasks, begin)] if len(tasks) else []
 

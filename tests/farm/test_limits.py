@@ -63,6 +63,16 @@ def test_what_ran_out_of_memory_comes_back_alone_on_a_node_when_nothing_else_wai
     assert send.seat == 1  # not where it failed
 
 
+def test_a_task_is_alone_on_its_node_only_when_nothing_is_computed_there():
+    s = schedule(2, nodes={0: 0, 1: 0, 2: 0})
+    (big,) = sent(s.handle(Joined(0), 0.0))
+    (other,) = sent(s.handle(Joined(1), 0.0))
+    s.handle(Joined(2), 0.0)
+    assert sends(s.handle(Failed(0, big, Kind.MEMORY), 1.0)) == []  # seat 2 could, but seat 1 computes
+    (send,) = sends(s.handle(answer(1, other), 2.0))
+    assert (send.tasks.tolist(), send.width) == ([big], 3)
+
+
 def test_while_a_task_has_a_node_for_itself_nothing_else_is_begun_there():
     s = schedule(2, nodes={0: 0, 1: 0, 2: 1})
     (big,) = sent(s.handle(Joined(0), 0.0))
@@ -112,6 +122,19 @@ def test_a_broken_seat_is_set_aside_and_what_failed_there_has_all_its_tries_left
     assert SetAside(frozenset({0})) in commands
     assert s.tries(np.array(failed)).tolist() == [0] * STREAK
     assert sent(s.handle(Tick(), 1e6), seat=0) == []  # however long it idles
+
+
+def test_a_seat_in_doubt_gets_a_single_task_when_its_pause_is_over():
+    s = schedule(1000, Policy(trial=1, max_retries=9))
+    for seat in (0, 1):
+        tasks = sent(s.handle(Joined(seat), 0.0), seat=seat)
+        for _ in range(2):  # the first answer of a seat counts for little
+            tasks = sent(s.handle(answer(seat, *tasks, wall=0.01), 0.0), seat=seat)
+    assert len(s._seats[0].held) > STREAK  # tasks of 10 ms go out in batches
+    while s._seats[0].held:
+        commands = s.handle(Failed(0, min(s._seats[0].held), Kind.CRASH), 1.0)
+    assert sent(commands, seat=0) == []
+    assert len(sent(s.handle(Tick(), 100.0), seat=0)) == 1
 
 
 def test_tasks_that_fail_everywhere_are_not_blamed_on_a_seat():

@@ -28,43 +28,64 @@ class NoCrew:
 
 
 class DeadlyRanks:
-    """Ranks that give signs of life until they are sent work."""
+    """Ranks that give signs of life until they are sent work; MPI may notice that they have died."""
 
-    def __init__(self, n):
+    def __init__(self, n, noticed=False):
+        self.noticed = noticed
         self.alive = list(range(1, n + 1))
         self.sent = []
+        self.dead = []
 
     def poll(self):
         return [(rank, Tag.ANSWERS, Answers.join([]).encode()) for rank in self.alive]
 
     def lost(self):
-        return []
+        dead, self.dead = self.dead, []
+        return dead
 
     def send(self, rank, tag, data):
         self.alive.remove(rank)
         self.sent.append(rank)
+        if self.noticed:
+            self.dead.append(rank)
 
 
 class NoSink:
     def __init__(self):
         self.silences = []
+        self.losses = []
 
     def silent(self, rank, silent):
         if silent:
             self.silences.append(rank)
 
+    def lost(self, rank):
+        self.losses.append(rank)
+
     def round(self, schedule, now):
         pass
 
 
-def test_a_task_that_takes_rank_after_rank_with_it_is_set_aside():
-    model = CostModel(np.ones(1, np.float32), TABLE.starts)
-    schedule = Schedule(model, np.zeros(1, bool), Policy(silence=0.3))
-    ranks = DeadlyRanks(LOST_LIMIT + 1)
-    sink = NoSink()
+def killing_task(silence, noticed):
+    """A task that kills every rank it is sent to; what schedule, ranks, sink and master say of it."""
+    schedule = Schedule(
+        CostModel(np.ones(1, np.float32), TABLE.starts), np.zeros(1, bool), Policy(silence=silence)
+    )
+    ranks, sink = DeadlyRanks(LOST_LIMIT + 1, noticed), NoSink()
     master = Master(TABLE, schedule, NoCrew(), ranks, sink, stop=lambda: None)
     assert master.run() == Finish(stopped=False)
     assert schedule.state.tolist() == [State.FAILED]
     assert len(set(ranks.sent)) == LOST_LIMIT
-    assert sink.silences == ranks.sent
     assert master.failed == {}  # nobody has said anything of it
+    return ranks, sink
+
+
+def test_a_task_that_takes_rank_after_rank_with_it_is_set_aside():
+    ranks, sink = killing_task(silence=0.3, noticed=False)
+    assert sink.silences == ranks.sent
+
+
+def test_ranks_that_mpi_says_have_died_are_not_waited_for():
+    ranks, sink = killing_task(silence=1000.0, noticed=True)
+    assert sink.losses == ranks.sent
+    assert sink.silences == []

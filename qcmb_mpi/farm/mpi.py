@@ -166,16 +166,18 @@ class World:
             and :meth:`abort_at_exit` is the way out.
         """
         end = time.monotonic() + patience
-        if self._dead:
-            return True  # the living cannot meet in this communicator any more, and need not
-        barrier = self._comm.Ibarrier()
-        while not barrier.Test():
-            if time.monotonic() > end:
-                return False
-            self.poll()  # nobody wants what is still under way, but it has to be received
-            self._sleep(LONGEST_NAP)
-        self.poll()
-        self._comm.Free()
+        try:
+            barrier = None if self._dead else self._comm.Ibarrier()
+            while barrier is not None and not barrier.Test():
+                if time.monotonic() > end:
+                    return False
+                self.poll()  # nobody wants what is still under way, but it has to be received
+                self._sleep(LONGEST_NAP)
+        except self._mpi.Exception as error:
+            self._note_deaths(error)
+        if not self._dead:  # the living cannot meet in a communicator with a dead rank, and need not
+            self.poll()
+            self._comm.Free()
         return True
 
     def abort_at_exit(self, code: int) -> None:

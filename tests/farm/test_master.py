@@ -86,6 +86,6 @@ def test_a_task_that_takes_rank_after_rank_with_it_is_set_aside():
 
 
 def test_ranks_that_mpi_says_have_died_are_not_waited_for():
-    ranks, sink = killing_task(silence=1000.0, noticed=True)
+    ranks, sink = killing_task(silence=3.0, noticed=True)
     assert sink.losses == ranks.sent
     assert sink.silences == []

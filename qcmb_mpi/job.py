@@ -421,7 +421,7 @@ def _farm(
     """Compute what the archive lacks."""
     levels = np.array([block.level for block in table.blocks], dtype=np.int64)
     model = CostModel(estimated_costs(table, description.sizes), table.starts, levels)
-    silence = 4 * config.heartbeat if begin.world is not None else np.inf
+    silence = config.heartbeat if begin.world is not None else np.inf
     seats = len(begin.crew.seats) + (begin.world.size - 1 if begin.world else 0)
     policy = Policy(
         max_retries=config.max_retries,

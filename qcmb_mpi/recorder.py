@@ -122,7 +122,7 @@ class Recorder:
                 int(attempts[position]) + 1,
                 Kind(int(head["kind"])),
                 answers.text(position),
-                f"rank {seat} on {self._hosts.get(seat, '')}",
+                self._place(seat),
                 float(head["wall"]),
             )
             log.log(logging.WARNING if self._failures <= LOUD else logging.DEBUG, "%s", text)
@@ -142,16 +142,18 @@ class Recorder:
 
     def lost(self, rank: int) -> None:
         """Say that a rank has died."""
-        host = self._hosts.get(rank, "an unknown host")
-        log.warning("rank %d on %s has died; others get its tasks, and the job goes on", rank, host)
+        log.warning("%s has died; others get its tasks, and the job goes on", self._place(rank))
 
-    def silent(self, rank: int, silent: bool) -> None:
-        """Say that a rank is not believed any more, or is back."""
-        host = self._hosts.get(rank, "an unknown host")
-        if silent:
-            log.warning("rank %d on %s gives no sign of life; others get its tasks", rank, host)
-        else:
-            log.warning("rank %d on %s is back", rank, host)
+    def silent(self, rank: int) -> None:
+        """Say that a rank is not believed any more."""
+        log.warning("%s gives no sign of life; others get its tasks", self._place(rank))
+
+    def back(self, rank: int) -> None:
+        """Say that a rank that was given up is there again."""
+        log.warning("%s is back", self._place(rank))
+
+    def _place(self, seat: int) -> str:
+        return f"rank {seat} on {self._hosts.get(seat, 'an unknown host')}"
 
     def save(self) -> None:
         """Bring everything to the disk."""

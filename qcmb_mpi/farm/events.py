@@ -14,6 +14,7 @@ from qcmb_mpi.engine.failures import Kind
 
 __all__ = [
     "Answered",
+    "Back",
     "Command",
     "Event",
     "Failed",
@@ -23,6 +24,7 @@ __all__ = [
     "Lost",
     "Send",
     "SetAside",
+    "Silent",
     "StopAsked",
     "Tick",
 ]
@@ -126,4 +128,18 @@ class SetAside:
     seats: frozenset[int]
 
 
-Command = Send | Keep | Finish | SetAside
+@dataclass(frozen=True)
+class Silent:
+    """Tell that a seat has given no sign of life for too long: others get its tasks."""
+
+    seat: int
+
+
+@dataclass(frozen=True)
+class Back:
+    """Tell that a seat that was given up gives signs of life again."""
+
+    seat: int
+
+
+Command = Send | Keep | Finish | SetAside | Silent | Back

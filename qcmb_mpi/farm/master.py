@@ -17,6 +17,7 @@ from qcmb_mpi.engine.failures import Attempt, Kind
 from qcmb_mpi.expansion.plan import TaskTable
 from qcmb_mpi.farm.events import (
     Answered,
+    Back,
     Event,
     Failed,
     Finish,
@@ -25,6 +26,7 @@ from qcmb_mpi.farm.events import (
     Lost,
     Send,
     SetAside,
+    Silent,
     StopAsked,
     Tick,
 )
@@ -71,8 +73,12 @@ class Sink(Protocol):
         """Called when a rank has died."""
         ...
 
-    def silent(self, rank: int, silent: bool) -> None:
-        """A rank has given no sign of life for so long that others get its tasks, or is back."""
+    def silent(self, rank: int) -> None:
+        """Called when a rank has given no sign of life for so long that others get its tasks."""
+        ...
+
+    def back(self, rank: int) -> None:
+        """Called when a rank that was given up gives signs of life again."""
         ...
 
     def round(self, schedule: Schedule, now: float) -> None:
@@ -160,8 +166,6 @@ class Master:
         self._answered_at = time.monotonic()
         self._patience = WATCH
         self._ran_dry = 0
-        self._heard: dict[int, float] = {}  # other rank -> its last sign of life
-        self._silent: set[int] = set()
         self._roll_call = -float("inf")  # when it is due
         self.failed: dict[int, list[Attempt]] = {}  # task -> its failed attempts
         self.statistics = Statistics()
@@ -205,10 +209,8 @@ class Master:
         for seat, answers in self._crew.poll():
             self._take(seat, answers, now)
         for rank, _, data in self._ranks.poll() if self._ranks else []:
-            self._heard[rank] = now
             self._take(rank, Answers.decode(data), now)
         for rank in self._ranks.lost() if self._ranks else []:
-            self._heard.pop(rank, None)
             self._sink.lost(rank)
             self._tell(Lost(rank), now)
         if now >= self._roll_call:
@@ -221,15 +223,10 @@ class Master:
         self._sink.round(self._schedule, now)
 
     def _call_the_roll(self, now: float) -> None:
-        """Own seats live as long as this loop, whatever they compute; who else is silent is said."""
-        silence = self._schedule.policy.silence
-        self._roll_call = now + silence / 10
+        """Own seats live as long as this loop, whatever they compute."""
+        self._roll_call = now + self._schedule.policy.silence / 10
         for seat in self._crew.seats:
             self._tell(Joined(seat), now)
-        silent = {rank for rank, heard in self._heard.items() if now - heard > silence}
-        for rank in sorted(silent ^ self._silent):
-            self._sink.silent(rank, rank in silent)
-        self._silent = silent
 
     def _take(self, seat: int, answers: Answers, now: float) -> None:
         self._answered_at = now
@@ -285,6 +282,10 @@ class Master:
                     wanted = mask
                 case SetAside(seats):
                     self._sink.set_aside(seats)
+                case Silent(rank):
+                    self._sink.silent(rank)
+                case Back(rank):
+                    self._sink.back(rank)
                 case Finish():
                     self._finish = command
         return wanted

@@ -69,6 +69,7 @@ from qcmb_mpi.engine.failures import Kind
 from qcmb_mpi.farm.cost import CostModel
 from qcmb_mpi.farm.events import (
     Answered,
+    Back,
     Command,
     Event,
     Failed,
@@ -78,6 +79,7 @@ from qcmb_mpi.farm.events import (
     Lost,
     Send,
     SetAside,
+    Silent,
     StopAsked,
     Tick,
 )
@@ -195,6 +197,8 @@ class Schedule:
     def handle(self, event: Event, now: float) -> list[Command]:
         """React to ``event`` at time ``now`` [s]."""
         commands: list[Command] = []
+        if isinstance(event, (Joined, Answered, Failed)) and self._seats.is_gone(event.seat):
+            commands.append(Back(event.seat))
         match event:
             case Answered(number, tasks, walls, age):
                 seat = self._hear(number, now)
@@ -212,7 +216,7 @@ class Schedule:
             case StopAsked(grace):
                 self._stop_at = min(now + grace, self._stop_at or float("inf"))
             case Tick():
-                self._look_for_silence(now)
+                commands += self._look_for_silence(now)
         if self._stop_at is None:
             commands += self._feed(now)
         commands += self._end(now)
@@ -396,13 +400,14 @@ class Schedule:
         if self._taken.get(seat.node) == seat.number:
             del self._taken[seat.node]
 
-    def _look_for_silence(self, now: float) -> None:
+    def _look_for_silence(self, now: float) -> list[Command]:
         if now < self._look_at or self.policy.silence == float("inf"):
-            return
+            return []
         self._look_at = now + self.policy.silence / 10
-        for seat in self._seats:
-            if not seat.gone and now - seat.heard > self.policy.silence:
-                self._lose(seat)
+        silent = [seat for seat in self._seats if not seat.gone and now - seat.heard > self.policy.silence]
+        for seat in silent:
+            self._lose(seat)
+        return [Silent(seat.number) for seat in silent]
 
     def _end(self, now: float) -> list[Command]:
         """Finish when there is nothing left to wait for."""

@@ -83,6 +83,10 @@ class Seats:
         """Numbers of the seats that are believed."""
         return (number for number, seat in self._seats.items() if not seat.gone)
 
+    def is_gone(self, number: int) -> bool:
+        """Whether a seat was heard of and is not believed any more."""
+        return number in self._seats and self._seats[number].gone
+
     def on(self, node: int) -> list[Seat]:
         """The living seats of a node."""
         return [seat for seat in self._on.get(node, ()) if not seat.gone]

@@ -55,9 +55,8 @@ class NoSink:
         self.silences = []
         self.losses = []
 
-    def silent(self, rank, silent):
-        if silent:
-            self.silences.append(rank)
+    def silent(self, rank):
+        self.silences.append(rank)
 
     def lost(self, rank):
         self.losses.append(rank)

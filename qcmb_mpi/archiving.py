@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import logging
 import platform
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from qcmb_mpi.errors import Stopped
 from qcmb_mpi.expansion.plan import TaskTable
 from qcmb_mpi.farm.runner import Description
 from qcmb_mpi.inputs import Loaded
+from qcmb_mpi.logs import log
 from qcmb_mpi.problem import Problem
 from qcmb_mpi.store.archive import Archive, Store
 from qcmb_mpi.store.cache import Cache
@@ -27,8 +27,6 @@ from qcmb_mpi.store.memory import Memory
 from qcmb_mpi.store.task_keys import Keys, make_keys
 
 __all__ = ["job_keys", "open_archive"]
-
-log = logging.getLogger("qcmb_mpi")
 
 
 @contextlib.contextmanager

@@ -245,7 +245,7 @@ SETTINGS = (
 
 
 def _run(options: argparse.Namespace) -> int:
-    from qcmb_mpi.job import start
+    from qcmb_mpi.starting import start
 
     begin = start()  # before anything slow is imported: engines are imported meanwhile
     from qcmb_mpi.commands import run
@@ -258,7 +258,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _plan(options: argparse.Namespace) -> int:
     if options.probe or options.ranks or options.probe_seconds:
-        from qcmb_mpi.job import start
+        from qcmb_mpi.starting import start
 
         begin = start()
         from qcmb_mpi.commands import plan_and_probe

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from qcmb_mpi.config import ExecutorConfig, merge
+from qcmb_mpi.equipment import examine
 from qcmb_mpi.errors import ExitCode, InputError, QcmbError, Stopped, TasksFailed
 from qcmb_mpi.inputs import Loaded, load
 from qcmb_mpi.inputs.fields import in_source
 from qcmb_mpi.inputs.notation import is_input, moved
-from qcmb_mpi.job import Options, Start, examine, start
+from qcmb_mpi.job import Options
 from qcmb_mpi.job import run as run_job
 from qcmb_mpi.logs import log, to_file
 from qcmb_mpi.report.failed import beside
@@ -30,6 +31,7 @@ from qcmb_mpi.report.result_file import (
     serialised,
 )
 from qcmb_mpi.report.summary import plan_as_dict, plan_text, result_text
+from qcmb_mpi.starting import Start, start
 
 __all__ = [
     "check",

@@ -8,10 +8,11 @@ from typing import Any
 
 from qcmb_mpi.config import ExecutorConfig, merge
 from qcmb_mpi.inputs import Loaded, from_model
-from qcmb_mpi.job import Options, run, start
+from qcmb_mpi.job import Options, run
 from qcmb_mpi.logs import log
 from qcmb_mpi.parallel import Executor
 from qcmb_mpi.report.failed import beside
+from qcmb_mpi.starting import start
 
 __all__ = ["ManyBodyComputer", "ParallelManyBodyComputer"]
 

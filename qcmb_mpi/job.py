@@ -11,79 +11,45 @@ import pickle
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from qcmb_mpi.archiving import open_archive
 from qcmb_mpi.config import ExecutorConfig
-from qcmb_mpi.engine.base import Resources
+from qcmb_mpi.equipment import checked, equip, n_workers, setup_of
 from qcmb_mpi.errors import ExitCode, InputError, QcmbError, RunnersLost, Stopped, TasksFailed
 from qcmb_mpi.expansion.plan import TaskTable, plan
 from qcmb_mpi.farm import resources
 from qcmb_mpi.farm.cost import CostModel, estimated_costs
-from qcmb_mpi.farm.launcher import check_world, clean_environment, detect
-from qcmb_mpi.farm.local import Crew
 from qcmb_mpi.farm.master import Master
 from qcmb_mpi.farm.messages import Tag
 from qcmb_mpi.farm.policy import Policy
-from qcmb_mpi.farm.runner import Description, Setup
+from qcmb_mpi.farm.runner import Description
 from qcmb_mpi.farm.schedule import Schedule
 from qcmb_mpi.farm.worker import stand_by, work
 from qcmb_mpi.inputs import Loaded
 from qcmb_mpi.inputs.fields import in_source
 from qcmb_mpi.logs import apply_level, log, speaking_as
 from qcmb_mpi.outcome import EnergySoFar, assemble, expected_error, result
-from qcmb_mpi.problem import Problem
+from qcmb_mpi.provenance import statistics
 from qcmb_mpi.pulse import Pulse
 from qcmb_mpi.recorder import Recorder
 from qcmb_mpi.report import failed
 from qcmb_mpi.report.progress import Progress, make_progress
+from qcmb_mpi.starting import Start
 from qcmb_mpi.stopping import StopRequest
 from qcmb_mpi.store.archive import Archive
 from qcmb_mpi.unfinished import failed_for_good, unfinished
 
-if TYPE_CHECKING:
-    from qcmb_mpi.farm.mpi import World
-
-__all__ = ["Options", "Start", "examine", "open_bench", "run", "start"]
+__all__ = ["Options", "run"]
 
 SAVING = 30.0  # s before the end of the wall time at which the job begins to stop
 FLUSH = 5.0  # s that last messages may take
 TOO_LATE = "no task that is left would end before the wall time does"
-
-
-@dataclass(frozen=True)
-class Start:
-    """A process as it was started.
-
-    Attributes
-    ----------
-    crew
-        Its runners-to-be.
-    world
-        The ranks, if a launcher has started this process or the user gave a communicator.
-    began
-        Monotonic time of the start.
-    """
-
-    crew: Crew
-    world: World | None
-    began: float
-
-    @contextmanager
-    def only_rank_0(self) -> Iterator[bool]:
-        """For work without other ranks: tells whether this is rank 0, and ends runners and MPI afterwards."""
-        try:
-            yield self.world is None or self.world.rank == 0
-        finally:
-            self.crew.close()
-            if self.world is not None:
-                self.world.close()
 
 
 @dataclass(frozen=True)
@@ -110,39 +76,6 @@ class Options:
 
 #: What is to be computed, and how.
 Job = tuple[Loaded, ExecutorConfig, Options]
-
-
-def start(comm: Any = None) -> Start:
-    """Start the parent of this process's runners, then MPI where a launcher announced it.
-
-    Raises
-    ------
-    LauncherError
-        The launcher started several processes that do not see each other.
-    """
-    began = time.monotonic()
-    launch = detect(os.environ)
-    crew = Crew(clean_environment(os.environ))
-    try:
-        if comm is None and launch.name is None:
-            return Start(crew, None, began)
-        world, library = _connect(comm)
-        check_world(launch, world.launched if world else 1, library)
-    except BaseException:
-        crew.close()
-        raise
-    return Start(crew, world, began)
-
-
-def _connect(comm: Any) -> tuple[World | None, str | None]:
-    try:
-        from qcmb_mpi.farm.mpi import connect
-
-        world = connect(comm)
-    except (ImportError, RuntimeError) as error:
-        log.debug("no MPI library: %s", error)
-        return None, None
-    return world, world.library
 
 
 def run(begin: Start, load: Callable[[], Job]) -> Any:
@@ -226,7 +159,7 @@ def _serve(begin: Start) -> None:
     else:
         setup, config = order
         apply_level(config.log_level)
-        begin.crew.prepare(_equip(setup, config, begin.world, 1))
+        begin.crew.prepare(equip(setup, config, begin.world, 1))
         try:
             begin.crew.start([begin.world.rank])
             code = work(begin.world, begin.crew, config.heartbeat / 3)
@@ -249,21 +182,26 @@ def _lead(begin: Start, load: Callable[[], Job], stop: StopRequest, told: list[E
     if config.symmetry:
         log.warning("symmetry has no effect in this version: every task is computed by this job itself")
     problem = loaded.problem
-    setup = _setup(problem, config)
+    setup = setup_of(problem, config)
     if world is not None:
         world.broadcast(pickle.dumps((setup, config)))
         told.append(config)
-    seats = [0] if world is not None else list(range(_n_workers(config)))
-    equipped = _equip(setup, config, world, len(seats))
+    seats = [0] if world is not None else list(range(n_workers(config)))
+    equipped = equip(setup, config, world, len(seats))
     crew.prepare(equipped)
     table = plan(problem.expansion)
     try:
         crew.start(seats)
     except InputError as error:
         raise in_source(error, loaded.source) from None
-    description = _checked(crew.describe(), loaded.source)
+    description = checked(crew.describe(), loaded.source)
     stop.deadline = _deadline(begin, config)
     threads = equipped.resources.threads
+    names = [level.name for level in problem.levels]
+
+    def label(task: int) -> str:
+        return table.label(task, names)
+
     stop.check()
     with open_archive(
         loaded, table, options.checkpoint, options.overwrite, config, description, threads
@@ -278,9 +216,8 @@ def _lead(begin: Start, load: Callable[[], Job], stop: StopRequest, told: list[E
                 progress.message(f"{reused} of {table.n_tasks} tasks are in the checkpoint already")
             if cached and options.progress != "none":
                 progress.message(f"{cached} of {table.n_tasks} tasks are reused from the cache")
-            names = [level.name for level in problem.levels]
             master, schedule = _farm(
-                begin, config, table, names, archive, description, progress, hosts, stop, pulse, threads
+                begin, config, table, label, archive, description, progress, hosts, stop, pulse, threads
             )
         finally:
             progress.close()
@@ -298,102 +235,13 @@ def _lead(begin: Start, load: Callable[[], Job], stop: StopRequest, told: list[E
             raise unfinished(problem, table, archive, schedule, failures, folders, reason, options.checkpoint)
         pulse.say("assembling")
         outcome = assemble(problem, table, archive)
-        statistics = _statistics(
-            begin,
-            master,
-            config,
-            equipped,
-            description,
-            reused,
-            cached,
-            archive,
-            table.label(master.statistics.longest_task, names)
-            if master.statistics.longest_task >= 0
-            else None,
-            expected_error(problem, table, outcome, description.energy_errors),
+        uncertainty = expected_error(problem, table, outcome, description.energy_errors)
+        told_of_run = statistics(
+            begin, master.statistics, threads, description, archive, reused, cached, label, uncertainty
         )
-        answer = result(problem, table, archive, outcome, statistics)
+        answer = result(problem, table, archive, outcome, told_of_run)
         pulse.finished()
         return answer
-
-
-def examine(begin: Start, loaded: Loaded, config: ExecutorConfig) -> Description:
-    """Ask the engines about an input without computing it; raises InputError if it is wrong."""
-    try:
-        return open_bench(begin, loaded, config)[0]
-    finally:
-        begin.crew.close()
-
-
-def open_bench(begin: Start, loaded: Loaded, config: ExecutorConfig) -> tuple[Description, Resources]:
-    """Start one runner as a run on this machine would start it, and ask the engines about an input.
-
-    Returns
-    -------
-    description
-        What they say.
-    resources
-        What the runner may use.
-
-    Raises
-    ------
-    InputError
-        The input is wrong.
-    """
-    equipped = _equip(_setup(loaded.problem, config), config, None, _n_workers(config))
-    begin.crew.prepare(equipped)
-    begin.crew.start([0])
-    return _checked(begin.crew.describe(), loaded.source), equipped.resources
-
-
-def _setup(problem: Problem, config: ExecutorConfig) -> Setup:
-    return Setup(
-        cluster=problem.cluster,
-        levels=problem.levels,
-        driver=problem.driver,
-        plugins=config.plugins,
-        keep_records=problem.keep_records,
-        ghosts=any(t != "nocp" for t in problem.expansion.treatments) and problem.cluster.n_fragments > 1,
-    )
-
-
-def _checked(description: Description, source: str) -> Description:
-    if description.error is not None:
-        field = description.field
-        raise in_source(InputError(description.error.removeprefix(f"{field}: "), field), source)
-    return description
-
-
-def _sequential(config: ExecutorConfig) -> bool:
-    return config.parallel is False or config.executor_type == "sequential"
-
-
-def _n_workers(config: ExecutorConfig) -> int:
-    return 1 if _sequential(config) else config.n_workers or resources.usable_cores(os.environ)
-
-
-def _equip(setup: Setup, config: ExecutorConfig, world: World | None, n_here: int) -> Setup:
-    """The setup with what each runner of this process may use.
-
-    Threads are the user's choice, by setting or by ``OMP_NUM_THREADS``; otherwise the cores are divided.
-    """
-    mask = resources.affinity()
-    index, masks = world.neighbours(mask) if world is not None else (0, [mask] * n_here)
-    threads, memory = resources.allotment(
-        masks, index, resources.granted_cores(os.environ), resources.usable_memory(os.environ)
-    )
-    text = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    chosen = int(text) if text.isdigit() else 0
-    if world is None and _sequential(config):
-        chosen = 1
-    return replace(
-        setup,
-        resources=Resources(
-            threads=config.threads_per_worker or chosen or threads,
-            memory=config.memory_per_worker or memory,
-            scratch=config.scratch_dir,
-        ),
-    )
 
 
 def _deadline(begin: Start, config: ExecutorConfig) -> float | None:
@@ -409,7 +257,7 @@ def _farm(
     begin: Start,
     config: ExecutorConfig,
     table: TaskTable,
-    level_names: Sequence[str],
+    label: Callable[[int], str],
     archive: Archive,
     description: Description,
     progress: Progress,
@@ -440,7 +288,7 @@ def _farm(
         config.checkpoint_interval,
         EnergySoFar(table, archive),
         pulse,
-        lambda task: table.label(task, level_names),
+        label,
     )
     master = Master(table, schedule, begin.crew, begin.world, recorder, stop.take, stop.alarms)
     if schedule.n_done < table.n_tasks:
@@ -464,42 +312,3 @@ def _what_is_computed(n_tasks: int, seats: int, hosts: Mapping[int, str], thread
         f"{n_tasks:,} task{'s' * (n_tasks != 1)} on {seats} rank{'s' * (seats != 1)} of {where}, "
         f"{threads} thread{'s' * (threads != 1)} each"
     )
-
-
-def _statistics(
-    begin: Start,
-    master: Master,
-    config: ExecutorConfig,
-    setup: Setup,
-    description: Description,
-    reused: int,
-    cached: int,
-    archive: Archive,
-    longest: str | None,
-    error: float,
-) -> dict[str, Any]:
-    """What the provenance of the result tells of the run."""
-    spent = master.statistics
-    cores = max(1, spent.seats)
-    threads = setup.resources.threads
-    return {
-        "ranks": spent.seats,
-        "hosts": sorted(set(begin.world.hosts)) if begin.world else [socket.gethostname()],
-        "mpi_library": begin.world.library if begin.world else None,
-        "threads_per_rank": threads,
-        "tasks_computed": len(archive.done) - reused - cached,
-        "tasks_reused": reused,
-        "tasks_from_cache": cached,
-        "wall_seconds": round(time.monotonic() - begin.began, 3),
-        "farm_seconds": round(spent.wall, 3),
-        "engine_seconds": round(spent.engine, 3),
-        "cpu_seconds": round(spent.cpu, 3),
-        "longest_task": longest,
-        "longest_task_seconds": round(spent.longest, 6),
-        "master_seconds": round(spent.master, 3),
-        "efficiency": round(spent.engine / (cores * spent.wall), 4) if spent.wall else None,
-        "expected_error": error,
-        "bits_repeat": threads == 1 and archive.repeats,
-        "notes": dict(archive.notes),
-        "programs": dict(description.versions),
-    }

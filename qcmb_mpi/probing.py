@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcmb_mpi.config import ExecutorConfig
+from qcmb_mpi.equipment import open_bench
 from qcmb_mpi.errors import InputError
 from qcmb_mpi.expansion.plan import Expansion, plan
 from qcmb_mpi.farm.kinds import Kinds, Sorts, count_kinds, draw, representatives, sort_fragments
@@ -25,9 +26,9 @@ from qcmb_mpi.farm.resources import usable_cores
 from qcmb_mpi.farm.runner import Description
 from qcmb_mpi.inputs import Loaded
 from qcmb_mpi.inputs.screening import screened
-from qcmb_mpi.job import Start, open_bench
 from qcmb_mpi.problem import Problem
 from qcmb_mpi.report.forecast import BlockCost, Forecast, Screening, Treatment
+from qcmb_mpi.starting import Start
 from qcmb_mpi.store.layout import expected_bytes
 
 __all__ = ["PROBE_SECONDS", "forecast"]

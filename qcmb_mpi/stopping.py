@@ -7,7 +7,6 @@ follows.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import signal
 import threading
@@ -16,10 +15,10 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from qcmb_mpi.errors import Stopped
+from qcmb_mpi.logs import log
 
 __all__ = ["StopRequest"]
 
-log = logging.getLogger("qcmb_mpi")
 
 GRACE = 10.0  # s in which answers are still taken after a signal
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import logging
 import os
 import pickle
 import select
@@ -29,10 +28,10 @@ from qcmb_mpi.errors import InputError, QcmbError, RunnersLost
 from qcmb_mpi.farm import nursery
 from qcmb_mpi.farm.messages import Answers, Frames, Work, failure, frame
 from qcmb_mpi.farm.runner import DESCRIBE, USAGE, Description, Setup, Usage, open_output, with_tail
+from qcmb_mpi.logs import log
 
 __all__ = ["Crew", "start_nursery"]
 
-log = logging.getLogger("qcmb_mpi")
 
 #: Threads of libraries that would otherwise start them at import; engines set their own later.
 SINGLE_THREADED = dict.fromkeys(

@@ -23,12 +23,12 @@ from qcmb_mpi.expansion.plan import TaskTable
 
 __all__ = [
     "ANSWER",
-    "TASK",
     "WHOLE",
     "Answers",
     "Frames",
     "Tag",
     "Work",
+    "alike_work",
     "failure",
     "frame",
     "make_work",
@@ -166,6 +166,20 @@ def make_work(
         for position, row in zip(positions.tolist(), listed, strict=True):
             members[position] = row
     return Work(records, np.concatenate([row for row in members if row is not None]))
+
+
+def alike_work(
+    level: int, members: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]], limit: float
+) -> Work:
+    """Work of one shape outside a plan: tasks 0, 1, ... with these real and basis fragments each."""
+    records = np.zeros(len(members), dtype=TASK)
+    records["task"] = np.arange(len(members))
+    records["limit"] = limit
+    records["width"] = 1
+    records["level"] = level
+    records["n_real"] = len(members[0][0])
+    records["n_basis"] = len(members[0][1])
+    return Work(records, np.concatenate([part for pair in members for part in pair]).astype(np.int32))
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,6 @@ job.
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import socket
 import sys
@@ -23,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcmb_mpi.errors import ExitCode
+from qcmb_mpi.logs import log
 
 __all__ = ["World", "connect"]
 
-log = logging.getLogger("qcmb_mpi")
 
 LONGEST_NAP = 0.005  # seconds between two looks at a collective operation
 

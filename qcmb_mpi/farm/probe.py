@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from qcmb_mpi.engine.failures import Kind
 from qcmb_mpi.farm.kinds import Kinds
 from qcmb_mpi.farm.local import Crew
-from qcmb_mpi.farm.messages import TASK, Answers, Work
+from qcmb_mpi.farm.messages import Answers, alike_work
 from qcmb_mpi.farm.prediction import Model, Point
 from qcmb_mpi.farm.runner import Usage
 
@@ -201,7 +201,7 @@ class _Bench:
         """
         seat = self._crew.seats[0]
         parts = [Answers.decode_all([])]
-        self._crew.send(seat, _work(level, tasks, self._timeout))
+        self._crew.send(seat, alike_work(level, tasks, self._timeout))
         with contextlib.suppress(KeyboardInterrupt):  # the user has seen enough
             while self._crew.waiting(seat) and self.left > 0:
                 self._crew.wait(min(self.left, LOOK))
@@ -222,14 +222,3 @@ class _Bench:
         self._waited += waited
         self._walls += total
         return answers, walls * (1 - waited / total if total else 1)
-
-
-def _work(level: int, tasks: Sequence[Members], timeout: float) -> Work:
-    records = np.zeros(len(tasks), dtype=TASK)
-    records["task"] = np.arange(len(tasks))
-    records["limit"] = timeout
-    records["width"] = 1
-    records["level"] = level
-    records["n_real"] = len(tasks[0][0])
-    records["n_basis"] = len(tasks[0][1])
-    return Work(records, np.concatenate([part for task in tasks for part in task]).astype(np.int32))

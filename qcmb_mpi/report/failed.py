@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import logging
 import os
 import re
 import shlex
@@ -27,6 +26,7 @@ from qcmb_mpi.engine.failures import Attempt
 from qcmb_mpi.engine.fragment import Cutter
 from qcmb_mpi.engine.record import CHARGES, task_input
 from qcmb_mpi.expansion.plan import TaskTable
+from qcmb_mpi.logs import log
 from qcmb_mpi.problem import Problem
 
 __all__ = ["MOST_FOLDERS", "Circumstances", "Failure", "beside", "folder_name", "remove_computed", "write"]
@@ -34,8 +34,6 @@ __all__ = ["MOST_FOLDERS", "Circumstances", "Failure", "beside", "folder_name", 
 MOST_FOLDERS = 100  # tasks that get a folder
 LONGEST = 100  # characters of a folder's name
 INPUT, OUTPUT, COMMAND = FILES = ("input.json", "output.txt", "repeat.sh")
-
-log = logging.getLogger("qcmb_mpi")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from qcmb_mpi.farm.launcher import clean_environment, detect
 from qcmb_mpi.report.check import check, print_report
 
 if TYPE_CHECKING:
-    from qcmb_mpi.job import Start
+    from qcmb_mpi.starting import Start
 
 __all__ = ["gather"]
 

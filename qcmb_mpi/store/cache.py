@@ -14,7 +14,6 @@ are kept is the archive's business.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import secrets
 import tempfile
@@ -26,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcmb_mpi.errors import StoreError
+from qcmb_mpi.logs import log
 from qcmb_mpi.store.format import (
     ENERGY_ONLY,
     FROM_CACHE,
@@ -42,7 +42,6 @@ from qcmb_mpi.store.task_keys import Keys
 
 __all__ = ["Cache"]
 
-log = logging.getLogger("qcmb_mpi")
 
 EVERY = 60.0  # s between two contributions at least
 SHARE = 0.05  # of the job's time so far, between two: a long job leaves a hundred files, not thousands

@@ -57,7 +57,7 @@ def names(folder: Path) -> list[str]:
 def test_the_command_fails_as_the_task_did_and_the_folder_goes_when_the_cause_is_gone(
     program: Program,
 ) -> None:
-    toy = Toy(program)
+    toy = Toy(program, plugin="toy_program")
     toy.write_input(max_retries=1)
     mishaps = {"2": ["input", "always"], "1-3": ["segfault", "always"], "0-1-2": ["unconverged", "always"]}
     toy.goes_wrong(mishaps)

@@ -34,7 +34,7 @@ KINDS = {"crash": 6, "memory": 1, "convergence": 2, "timeout": 2}
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The bits of a run in which nothing goes wrong."""
     program = Program(tmp_path_factory.mktemp("undisturbed"))
-    toy = Toy(program)
+    toy = Toy(program, plugin="toy_program")
     toy.write_input()
     program.succeed("input.json", **toy.variables)
     assert not program.close()
@@ -53,7 +53,7 @@ WAYS = [
 def test_mishaps_that_pass_leave_the_bits_as_they_are(
     program: Program, mpi: Mpi, undisturbed: Any, way: dict[str, int]
 ) -> None:
-    toy = Toy(program)
+    toy = Toy(program, plugin="toy_program")
     toy.write_input(n_workers=2, timeout_per_task=2)
     toy.goes_wrong(ONCE)
     program.succeed("input.json", **way, **toy.variables)
@@ -73,7 +73,7 @@ def test_mishaps_that_pass_leave_the_bits_as_they_are(
 def test_a_task_that_never_works_is_named_and_all_others_are_computed(
     program: Program, mpi: Mpi, undisturbed: Any, way: dict[str, int]
 ) -> None:
-    toy = Toy(program)
+    toy = Toy(program, plugin="toy_program")
     toy.write_input(max_retries=1)
     toy.goes_wrong({"1-3": ["segfault", "always"], "2": ["input", "always"], "0-1-2": ["raise", "always"]})
     finished = program.run("input.json", **way, **toy.variables)
@@ -108,7 +108,7 @@ def test_a_task_that_never_works_is_named_and_all_others_are_computed(
 
 
 def test_what_is_complete_is_in_the_result_of_a_failed_job(program: Program) -> None:
-    toy = Toy(program)
+    toy = Toy(program, plugin="toy_program")
     toy.write_input(max_retries=0)
     toy.goes_wrong({"0-1-2": ["raise"]})
     assert program.run("input.json", **toy.variables).code == 1
@@ -123,7 +123,7 @@ def test_what_is_complete_is_in_the_result_of_a_failed_job(program: Program) -> 
 
 
 def test_without_retries_a_hanging_task_is_a_timeout(program: Program) -> None:
-    toy = Toy(program, n_atoms=2)
+    toy = Toy(program, n_atoms=2, plugin="toy_program")
     toy.write_input(max_nbody=2)
     toy.goes_wrong({"0-1": ["hang", "always"]})
     flags = ("--timeout-per-task", "1", "--max-retries", "0")
@@ -135,7 +135,7 @@ def test_without_retries_a_hanging_task_is_a_timeout(program: Program) -> None:
 
 
 def test_python_callers_get_the_failures_as_an_exception(program: Program) -> None:
-    toy = Toy(program, n_atoms=2)
+    toy = Toy(program, n_atoms=2, plugin="toy_program")
     toy.write_input(max_nbody=2, max_retries=0)
     toy.goes_wrong({"0-1": ["raise", "always"]})
     script = program.write(

@@ -35,7 +35,7 @@ class PbsJob:
 
     def __init__(self, program: Program, mpi: Mpi):
         self.program = program
-        self.toy = Toy(program)
+        self.toy = Toy(program, plugin="toy_program")
         self.toy.write_input(name="chain.json")
         self.stand_in = program.folder / "pbs"
         self.stand_in.mkdir()
@@ -82,7 +82,7 @@ def job(program: Program, mpi: Mpi) -> PbsJob:
 def serial(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The bits of the chain without queue and MPI."""
     program = Program(tmp_path_factory.mktemp("serial"))
-    toy = Toy(program)
+    toy = Toy(program, plugin="toy_program")
     toy.write_input()
     program.succeed("input.json", "--no-checkpoint", "--no-parallel", **toy.variables)
     return bits_of(program.read("input.result.json"))

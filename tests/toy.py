@@ -27,7 +27,7 @@ class Toy:
         ``toy_program``, which QCEngine runs, or ``toy_engine``, which is quick and has derivatives.
     """
 
-    def __init__(self, program: Program, n_atoms: int = 5, plugin: str = "toy_program"):
+    def __init__(self, program: Program, n_atoms: int = 5, plugin: str = "toy_engine"):
         self._program = program
         self._n_atoms = n_atoms
         self._plugin = plugin

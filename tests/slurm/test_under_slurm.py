@@ -64,7 +64,7 @@ class QueuedJob:
     def __init__(self, slurm: VirtualSlurm, program: Program):
         self._slurm = slurm
         self._program = program
-        self.toy = Toy(program, N_ATOMS)
+        self.toy = Toy(program, N_ATOMS, "toy_program")
         self.toy.write_input(name="chain.json")
         self.toy.takes(LONG)
         program.write("where.py", WHERE)
@@ -147,7 +147,7 @@ class QueuedJob:
 def serial(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The bits of the chain without queue and MPI."""
     program = Program(tmp_path_factory.mktemp("serial"))
-    toy = Toy(program, N_ATOMS)
+    toy = Toy(program, N_ATOMS, "toy_program")
     toy.write_input()
     program.succeed("input.json", "--no-checkpoint", "--no-parallel", **toy.variables)
     assert not program.close()

@@ -174,7 +174,7 @@ def test_a_stopped_job_contributes_what_it_has_and_a_finished_checkpoint_too(pro
 
 
 def test_another_version_of_the_program_is_another_answer(program: Program) -> None:
-    toy = Toy(program, 3)
+    toy = Toy(program, 3, "toy_program")
     toy.write_input(max_nbody=2)
     program.succeed("input.json", "--cache-dir", "cache", **toy.variables)
     plugin = program.folder / "toy_program.py"

@@ -169,7 +169,7 @@ def test_the_checkpoint_is_not_touched(done: Path, program: Program) -> None:
 @pytest.fixture
 def partial(program: Program) -> Program:
     """A job of which a trimer and a dimer have failed, and another dimer at first."""
-    toy = Toy(program, 4)
+    toy = Toy(program, 4, "toy_program")
     toy.write_input(max_retries=1)
     toy.goes_wrong({"0-1-2": ["raise", "always"], "2-3": ["input", "always"], "0-3": ["raise"]})
     assert program.run("input.json", **toy.variables).code == 1

@@ -26,7 +26,8 @@ from qcmb_mpi.store.signs import Signs
 
 N_ATOMS = 5
 N_TASKS = 5 + 10 + 10
-PACE = 1.0  # seconds a task, in jobs that are ended long before their last one
+PACE = 1.0  # seconds of each of the first tasks, in jobs that are ended long before their last one
+LINGER = 5.0  # seconds of each later one, however slow the machine is that looks at the job
 
 
 def look(program: Program, name: str = "input.checkpoint.h5") -> dict[str, Any]:
@@ -50,11 +51,12 @@ def rows_in(path: Path) -> int:
         return 0
 
 
-def begun(program: Program, toy: Toy, n_done: int, ranks: int | None = None) -> Job:
-    """A job that has computed and saved some tasks."""
+def begun(program: Program, toy: Toy, n_done: int, ranks: int | None = None, pace: float = LINGER) -> Job:
+    """A job that has computed and saved some tasks; those it has not begun yet take ``pace`` seconds."""
     checkpoint = program.folder / "input.checkpoint.h5"
     job = program.start("input.json", ranks=ranks, **toy.variables)
     job.wait_until(lambda: rows_in(checkpoint) >= n_done)
+    toy.takes(pace)
     return job
 
 
@@ -104,7 +106,7 @@ def test_the_writer_is_not_disturbed_by_one_who_looks_all_the_time(program: Prog
     toy = Toy(program, N_ATOMS)
     toy.write_input(n_workers=2)
     toy.takes(0.5)
-    job = begun(program, toy, 1)
+    job = begun(program, toy, 1, pace=0.5)
     watch = program.start("status", "input.checkpoint.h5", "--json", "--watch", "0.1")
     assert job.wait().code == 0
     watched = watch.wait()

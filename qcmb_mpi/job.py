@@ -207,7 +207,7 @@ def _lead(begin: Start, load: Callable[[], Job], stop: StopRequest, told: list[E
         loaded, table, options.checkpoint, options.overwrite, config, description, threads
     ) as archive:
         hosts = dict(enumerate(world.hosts)) if world else dict.fromkeys(seats, socket.gethostname())
-        pulse = Pulse(options.checkpoint, len(hosts))
+        pulse = Pulse(options.checkpoint, begin.n_ranks)
         reused = archive.load()
         cached = 0 if problem.keep_records else archive.reuse()  # a cache has no records
         progress = make_progress(options.progress, table.n_tasks, sys.stderr)
@@ -270,13 +270,12 @@ def _farm(
     levels = np.array([block.level for block in table.blocks], dtype=np.int64)
     model = CostModel(estimated_costs(table, description.sizes), table.starts, levels)
     silence = config.heartbeat if begin.world is not None else np.inf
-    seats = len(begin.crew.seats) + (begin.world.size - 1 if begin.world else 0)
     policy = Policy(
         max_retries=config.max_retries,
         timeout=config.timeout_per_task or np.inf,
         timeout_factor=config.timeout_factor,
         silence=silence,
-        seats=seats,
+        seats=begin.n_ranks,
     )
     names = sorted(set(hosts.values()))
     nodes = {seat: names.index(host) for seat, host in hosts.items()}
@@ -292,7 +291,7 @@ def _farm(
     )
     master = Master(table, schedule, begin.crew, begin.world, recorder, stop.take, stop.alarms)
     if schedule.n_done < table.n_tasks:
-        log.info("%s", _what_is_computed(table.n_tasks - schedule.n_done, seats, hosts, threads))
+        log.info("%s", _what_is_computed(table.n_tasks - schedule.n_done, begin.n_ranks, hosts, threads))
         stop.attended = True
         try:
             master.run()

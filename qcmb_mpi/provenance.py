@@ -45,9 +45,8 @@ def statistics(
     error
         Expected error of the result [Eh].
     """
-    cores = max(1, spent.seats)
     return {
-        "ranks": spent.seats,
+        "ranks": begin.n_ranks,
         "hosts": sorted(set(begin.world.hosts)) if begin.world else [socket.gethostname()],
         "mpi_library": begin.world.library if begin.world else None,
         "threads_per_rank": threads,
@@ -61,7 +60,7 @@ def statistics(
         "longest_task": label(spent.longest_task) if spent.longest_task >= 0 else None,
         "longest_task_seconds": round(spent.longest, 6),
         "master_seconds": round(spent.master, 3),
-        "efficiency": round(spent.engine / (cores * spent.wall), 4) if spent.wall else None,
+        "efficiency": round(spent.engine / (begin.n_ranks * spent.wall), 4) if spent.wall else None,
         "expected_error": error,
         "bits_repeat": threads == 1 and archive.repeats,
         "notes": dict(archive.notes),

@@ -40,6 +40,11 @@ class Start:
     world: World | None
     began: float
 
+    @property
+    def n_ranks(self) -> int:
+        """Ranks of the job, or runners of the only process; all of them compute."""
+        return self.world.size if self.world is not None else len(self.crew.seats)
+
     @contextmanager
     def only_rank_0(self) -> Iterator[bool]:
         """For work without other ranks: tells whether this is rank 0, and ends runners and MPI afterwards."""

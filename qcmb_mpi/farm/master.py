@@ -100,8 +100,6 @@ class Statistics:
         Seconds of processor time in them.
     longest, longest_task
         Seconds of the longest task, and its number; -1 if there was none.
-    seats
-        Seats that took part.
     master
         Seconds that this loop itself was busy.
     """
@@ -111,7 +109,6 @@ class Statistics:
     cpu: float = 0.0
     longest: float = 0.0
     longest_task: int = -1
-    seats: int = 0
     master: float = 0.0
 
     def note(self, heads: NDArray[np.void]) -> None:
@@ -183,7 +180,6 @@ class Master:
             if self._finish is None:
                 self._crew.wait(self._nap(now), self._alarms)
         self.statistics.wall = time.monotonic() - begin
-        self.statistics.seats = len(self._joined)
         return self._finish
 
     def _nap(self, now: float) -> float:

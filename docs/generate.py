@@ -1,7 +1,8 @@
-"""Writes what comes from the code: parts of docs/architecture.md, and the job scripts in jobscripts/.
+"""Writes what comes from the code: parts of the pages, and the job scripts in jobscripts/.
 
 python docs/generate.py            # writes
-python docs/generate.py --check    # only says whether it is up to date
+python docs/generate.py --check    # only says whether they are up to date
+python docs/generate.py --picture  # makes docs/increments.png anew, with the program's own report
 """
 
 from __future__ import annotations
@@ -14,10 +15,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import from_inputs
+import from_parser
+from fields import FORMS
+
 TOP = Path(__file__).resolve().parent.parent
-PAGE = TOP / "docs" / "architecture.md"
+DOCS = TOP / "docs"
 JOBSCRIPTS = TOP / "jobscripts"
 
 
@@ -42,11 +49,23 @@ def files() -> str:
     return "\n".join(lines)
 
 
-def page() -> str:
-    text = PAGE.read_text()
-    for name, content in (("schedule", schedule()), ("files", files())):
-        pattern = rf"(<!-- generated: {name} -->\n).*?(<!-- end -->)"
-        text = re.sub(pattern, lambda m, c=content: f"{m[1]}\n{c}\n\n{m[2]}", text, flags=re.DOTALL)
+PARTS: dict[str, dict[str, Callable[[], str]]] = {
+    "architecture.md": {"schedule": schedule, "files": files},
+    "commands.md": {"commands": from_parser.commands},
+    "input.md": {
+        "execution": from_inputs.execution,
+        **{name: partial(from_inputs.form, name) for name in FORMS},
+    },
+}
+
+
+def page(name: str) -> str:
+    """A page with its generated parts as they should be."""
+    text = (DOCS / name).read_text()
+    for part, make in PARTS[name].items():
+        begin = f"<!-- generated: {part} -->\n"
+        before, after = text.split(begin)
+        text = f"{before}{begin}\n{make()}\n\n<!-- end -->{after.split('<!-- end -->', 1)[1]}"
     return text
 
 
@@ -68,15 +87,33 @@ def jobscripts() -> dict[Path, str]:
         return {JOBSCRIPTS / script.name: script.read_text() for script in Path(folder).glob("*.sh")}
 
 
+def picture() -> None:
+    """The plot of a report that README and index show: ten waters, GFN2-xTB, through 3-body."""
+    with tempfile.TemporaryDirectory() as folder:
+        level = "--program tblite --method gfn2-xtb --max-nbody 3 --bsse nocp"
+        structure = TOP / "examples" / "water_decamer.xyz"
+        for words in (
+            f"convert {structure} -o decamer.json {level}",
+            "run decamer.json --quiet",
+            "report decamer.checkpoint.h5 --png plots",
+        ):
+            subprocess.run([sys.executable, "-m", "qcmb_mpi", *words.split()], cwd=folder, check=True)
+        shutil.copy(Path(folder, "plots", "distance.png"), DOCS / "increments.png")
+
+
 def main() -> int:
-    written = {PAGE: page(), **jobscripts()}
+    if "--picture" in sys.argv[1:]:
+        picture()
+        return 0
+    written = {**{DOCS / name: page(name) for name in PARTS}, **jobscripts()}
+    old = [path for path, text in written.items() if path.read_text() != text]
     if "--check" in sys.argv[1:]:
-        old = [str(path.relative_to(TOP)) for path, text in written.items() if path.read_text() != text]
         if old:
-            print(f"out of date: {', '.join(old)}; run python docs/generate.py", file=sys.stderr)
+            names = ", ".join(str(path.relative_to(TOP)) for path in old)
+            print(f"out of date: {names}; run python docs/generate.py", file=sys.stderr)
         return 1 if old else 0
-    for path, text in written.items():
-        path.write_text(text)
+    for path in old:
+        path.write_text(written[path])
     return 0
 
 

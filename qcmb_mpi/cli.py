@@ -100,17 +100,19 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--cache-dir", metavar="DIR", help="folder of answers shared between jobs")
     run.add_argument("--scratch-dir", metavar="DIR", help="folder for temporary files")
     run.add_argument("--walltime", metavar="HH:MM:SS", help="stop in time to save")
-    run.add_argument("--symmetry", action="store_true", default=None, help="equivalent n-mers once")
+    run.add_argument("--symmetry", action="store_true", default=None, help="no effect in this version")
     run.add_argument(
         "--plugin", action="append", dest="plugins", metavar="MODULE", help="import MODULE first"
     )
     run.add_argument("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR")
     run.add_argument("--log", metavar="FILE", help="write everything that is logged to the end of FILE too")
-    run.add_argument("--progress", choices=("auto", "bar", "lines", "none"), default="auto")
+    run.add_argument(
+        "--progress", choices=("auto", "bar", "lines", "none"), default="auto", help="how progress is shown"
+    )
     run.set_defaults(call=_run)
 
     plan = commands.add_parser("plan", help="what an input will compute", allow_abbrev=False)
-    plan.add_argument("input", metavar="INPUT")
+    plan.add_argument("input", metavar="INPUT", help="input file (JSON or YAML)")
     plan.add_argument("--json", action="store_true", help="machine-readable")
     plan.add_argument("--show-tasks", action="store_true", help="the label of every task")
     plan.add_argument(
@@ -122,15 +124,19 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument(
         "--ranks", type=_counts, metavar="N,N", help="predict the time on so many ranks (implies --probe)"
     )
-    plan.add_argument("--plugin", action="append", dest="plugins", metavar="MODULE")
+    plan.add_argument(
+        "--plugin", action="append", dest="plugins", metavar="MODULE", help="import MODULE first"
+    )
     plan.set_defaults(call=_plan)
 
     validate = commands.add_parser("validate", help="whether an input is right", allow_abbrev=False)
-    validate.add_argument("input", metavar="INPUT")
+    validate.add_argument("input", metavar="INPUT", help="input file (JSON or YAML)")
     validate.add_argument("--json", action="store_true", help="machine-readable")
     validate.add_argument("--strict", action="store_true", help="warnings are errors")
     validate.add_argument("--show-schema", action="store_true", help="print it in QCSchema's form, completed")
-    validate.add_argument("--plugin", action="append", dest="plugins", metavar="MODULE")
+    validate.add_argument(
+        "--plugin", action="append", dest="plugins", metavar="MODULE", help="import MODULE first"
+    )
     validate.set_defaults(call=_validate)
 
     status = commands.add_parser("status", help="how far a job is", allow_abbrev=False)
@@ -176,11 +182,13 @@ def _add_convert(commands: Any) -> None:
     convert.add_argument("--overwrite", action="store_true", help="replace an existing input file")
     convert.add_argument("--frame", type=int, metavar="N", help="only the Nth structure of the file")
     convert.add_argument("--program", help="pyscf, tblite or one that QCEngine knows")
-    convert.add_argument("--method")
+    convert.add_argument("--method", help="as the program calls it")
     convert.add_argument("--basis", help="for methods that do not bring their own")
     convert.add_argument("--max-nbody", type=int, metavar="N", help="highest body order")
     convert.add_argument("--bsse", metavar="TYPE", help="nocp, cp, vmfc; several with commas")
-    convert.add_argument("--driver", choices=("energy", "gradient", "hessian"), default="energy")
+    convert.add_argument(
+        "--driver", choices=("energy", "gradient", "hessian"), default="energy", help="what to compute"
+    )
     convert.add_argument("--keywords", metavar="JSON", help="for the program")
     cutting = convert.add_mutually_exclusive_group()
     cutting.add_argument(
@@ -201,7 +209,7 @@ def _add_jobscript(commands: Any) -> None:
     script.add_argument("input", metavar="INPUT", help="input file (JSON or YAML)")
     script.add_argument("-o", "--output", metavar="FILE", help="script (default: INPUT's stem + .slurm.sh)")
     script.add_argument("--overwrite", action="store_true", help="replace an existing script")
-    script.add_argument("--nodes", type=int, required=True, metavar="N")
+    script.add_argument("--nodes", type=int, required=True, metavar="N", help="how many")
     script.add_argument(
         "--ntasks-per-node", type=int, required=True, metavar="N", help="MPI ranks on each node"
     )

@@ -40,36 +40,40 @@ class ExecutorConfig:
     Attributes
     ----------
     n_workers
-        Processes of a local run, at least 1; None uses all cores this process may use.  Under MPI
-        the ranks decide.
+        Processes of a run without MPI, at least 1; None uses all cores that this process may use.
+        Under MPI the ranks decide.
     timeout_per_task
-        Seconds after which an attempt at a task is stopped; None never does.
+        Seconds after which an attempt at a task is killed; None never does.
     max_retries
-        Further attempts at a task that failed.
+        Further attempts at a task after its first failure.
     checkpoint_interval
-        Tasks between two saves.
+        Finished tasks between two saves (not more than two saves a second, and within five seconds
+        in any case).
     checkpoint_file
-        Where finished tasks are kept; None keeps none (the command line has a default).
+        Where finished tasks are kept; None keeps none from Python, and on the command line means the
+        file beside the input.
     cache_dir
-        Folder of answers shared between runs.
+        Folder of answers shared between jobs; None for none.
     scratch_dir
-        Folder for the programs' temporary files.
+        Folder for the programs' temporary files; None for the system's.
     log_level
         ``DEBUG``, ``INFO``, ``WARNING``, ``ERROR`` or ``CRITICAL``.
     executor_type
         ``auto``, ``sequential``, ``multiprocessing`` or ``mpi``.
     parallel
-        False runs one task at a time, True uses several processes, None decides by the executor.
+        False computes one task at a time, True several; None leaves it to ``executor_type``.
     plugins
-        Modules imported in every runner first; text is split at commas.
+        Modules, or paths of ``.py`` files, that every runner imports first; text is split at commas.
     symmetry
-        Compute equivalent n-mers once.
+        Has no effect in this version, and says so.
     walltime
-        Seconds this job may take, or ``HH:MM:SS`` (``D-HH:MM:SS``); None asks the queueing system.
+        Time that the job may take, to stop in time to save: seconds, ``HH:MM:SS`` or ``D-HH:MM:SS``;
+        None asks Slurm or PBS.
     threads_per_worker
-        Threads of one task; None divides the cores.
+        Threads of one task; None takes ``OMP_NUM_THREADS``, or else divides the cores.  Tasks that run one
+        at a time without MPI have one thread.
     memory_per_worker
-        Bytes one task may use, or text such as ``4GB`` or ``500MiB``; None divides the memory.
+        Memory of one task: bytes, or text such as ``4GB`` or ``500MiB``; None divides what there is.
     heartbeat
         Seconds of silence after which a rank's tasks are given to others, and which the end of a job
         waits for ranks that do not answer.

@@ -6,7 +6,8 @@ write a page while the two differ.  Defaults and examples given here are tried o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = ["EMPTY", "FORMS", "MOLECULE", "Field", "Section"]
@@ -32,6 +33,8 @@ class Field:
         What leaving the field out amounts to.
     version
         Of the schema, if only one has the field.
+    beside
+        Other fields of the group that it needs.
     """
 
     kind: str
@@ -40,6 +43,7 @@ class Field:
     default: str = ""
     value: Any = EMPTY
     version: int | None = None
+    beside: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -170,6 +174,7 @@ KEYWORDS = {
         "needs `return_total_data: true`",
         {"1": [0.0], "2": [0.0]},
         "none",
+        beside={"return_total_data": True},
     ),
 }
 DRIVER = Field("word", "`energy`, `gradient` or `hessian`", "energy", "required")

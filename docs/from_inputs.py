@@ -13,6 +13,8 @@ from fields import EMPTY, FORMS, Field, Section
 
 from qcmb_mpi.config import ExecutorConfig
 from qcmb_mpi.errors import InputError
+from qcmb_mpi.inputs import from_model
+from qcmb_mpi.problem import Problem
 
 STRANGE = "§"  # a name that is like no other: the program answers with all that it knows
 
@@ -92,21 +94,24 @@ def known_fields(smallest: Mapping[str, Any], section: Section, version: int) ->
 def with_field(
     smallest: Mapping[str, Any], section: Section, name: str, value: Any, version: int | None = None
 ) -> dict[str, Any]:
-    """The smallest input of a form with one more field."""
+    """The smallest input of a form with one more field; without it if ``value`` is EMPTY."""
     whole = copy.deepcopy(dict(smallest))
     if version is not None and "schema_name" not in whole and "driver" not in whole:
         whole["schema_name"] = {1: "qcschema_manybodyinput", 2: "qcschema_many_body_input"}[version]
     for path, needed in (section.needs or {}).items():
         _place(whole, path[:-1])[path[-1]] = copy.deepcopy(needed)
-    _place(whole, section.path)[name] = value
+    group = _place(whole, section.path)
+    if name in section.fields:
+        group.update(section.fields[name].beside)
+    group[name] = value
+    if value is EMPTY:
+        del group[name]
     return whole
 
 
-def load(content: Mapping[str, Any]) -> str:
-    """An input read by the program: its normalised text."""
-    from qcmb_mpi.inputs import from_model
-
-    return from_model(content).normalised
+def load(content: Mapping[str, Any]) -> Problem:
+    """An input read by the program."""
+    return from_model(content).problem
 
 
 def _place(whole: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:

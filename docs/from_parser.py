@@ -33,7 +33,7 @@ def _section(name: str, purpose: str, parser: argparse.ArgumentParser) -> str:
     rows = ["| argument or flag | meaning |", "|---|---|"]
     for action in arguments(parser):
         rows.append(f"| {_names(action)} | {_meaning(action)} |")
-    return "\n".join([f"## `{name}`", "", f"{_sentence(purpose)}", "", "```text", call, "```", "", *rows])
+    return "\n".join([f"## `{name}`", "", f"{_sentence(purpose)}", "", f"`{call}`", "", *rows])
 
 
 def _usage(action: argparse.Action) -> str:

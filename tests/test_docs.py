@@ -219,7 +219,7 @@ def test_links_lead_somewhere() -> None:
 
 
 def test_every_page_is_in_the_navigation() -> None:
-    listed = re.findall(r"^ +- (\w+\.md)$", (TOP / "mkdocs.yml").read_text(), re.MULTILINE)
+    listed = re.findall(r"^ +- (?:\w+: )?(\w+\.md)$", (TOP / "mkdocs.yml").read_text(), re.MULTILINE)
     assert sorted(listed) == sorted(page.name for page in PAGES[1:])
 
 

@@ -373,13 +373,18 @@ COMMAND_LINE = [
         {
             "format": Field(
                 "word",
-                "`json`, `yaml` or `text`; checked, without effect: results are JSON",
-                "json",
-                "not needed",
+                "`json`, `yaml` or `text` (what is printed)",
+                "yaml",
+                "by the name of `file`, else json",
             ),
-            "file": Field("text", "checked, without effect: `-o FILE` says where", "x.json", "not needed"),
-            "pretty": Field("true or false", "checked, without effect", True, "not needed"),
-            "include_timings": Field("true or false", "checked, without effect", True, "not needed"),
+            "file": Field(
+                "text",
+                "the result; the path begins at the input file",
+                "x.json",
+                "the input's stem + `.result.json`",
+            ),
+            "pretty": Field("true or false", "with line breaks and indentation", False, "true"),
+            "include_timings": Field("true or false", "with the times of the run", False, "true"),
         },
     ),
 ]

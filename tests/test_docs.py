@@ -25,6 +25,7 @@ import pytest
 from clusters import GFN2, many_body, waters
 from program import PATIENCE, environment
 
+import qcmb_mpi
 from qcmb_mpi.cli import _parser, main
 
 TOP = Path(__file__).resolve().parent.parent
@@ -221,6 +222,11 @@ def test_links_lead_somewhere() -> None:
 def test_every_page_is_in_the_navigation() -> None:
     listed = re.findall(r"^ +- (?:\w+: )?(\w+\.md)$", (TOP / "mkdocs.yml").read_text(), re.MULTILINE)
     assert sorted(listed) == sorted(page.name for page in PAGES[1:])
+
+
+def test_every_public_name_is_on_the_page_of_the_python_interface() -> None:
+    shown = re.findall(r"^::: [\w.]+\.(\w+)$", (TOP / "docs" / "api.md").read_text(), re.MULTILINE)
+    assert set(qcmb_mpi.__all__) - {"__version__"} <= set(shown)
 
 
 def test_the_generated_parts_of_the_pages_are_up_to_date() -> None:

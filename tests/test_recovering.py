@@ -67,7 +67,7 @@ def _interrupted(program: Program, told: dict[str, Finished]) -> None:
     """One job, disturbed again and again."""
     toy = Toy(program, 12)
     toy.write_input(2, n_workers=2)
-    toy.takes(0.6)
+    toy.takes(2.0)
     checkpoint = program.folder / "input.checkpoint.h5"
     job = program.start("input.json", **toy.variables)
     job.wait_until(lambda: len(toy.tries()) > 1)

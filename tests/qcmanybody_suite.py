@@ -3,7 +3,7 @@
 They come inside the installed package; nothing of them is copied.  This file is a program, and the
 pytest plugin that it loads:
 
-    python tests/qcmanybody_suite.py            # all of them, in a quarter of an hour
+    python tests/qcmanybody_suite.py            # all of them, in some ten minutes on two cores
     python tests/qcmanybody_suite.py -k 4b_all  # further arguments are pytest's
     python tests/qcmanybody_suite.py --record   # all, and the outcome goes to docs/qcmanybody.md
 
@@ -244,11 +244,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.record and further:
         parser.error("only a run of all tests is recorded")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    here = str(Path(__file__).resolve().parent)
+    sys.path.insert(0, here)
+    os.environ["PYTHONPATH"] = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
     outcome = Outcome()
     own = ["-c", os.devnull, "--rootdir", os.getcwd(), "-p", "qcmanybody_suite", "-p", "no:cacheprovider"]
+    workers = ["-n", "auto", "--maxprocesses", "4"]
     shown = ["-q", "--tb=short", "--show-capture=no", "--disable-warnings"]
-    code = pytest.main([*own, *shown, *further, "--pyargs", *MODULES], plugins=[outcome])
+    code = pytest.main([*own, *workers, *shown, *further, "--pyargs", *MODULES], plugins=[outcome])
     text = outcome.text()
     print(text)
     if options.record and code == 0:

@@ -106,9 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR")
     run.add_argument("--log", metavar="FILE", help="write everything that is logged to the end of FILE too")
-    run.add_argument(
-        "--progress", choices=("auto", "bar", "lines", "none"), default="auto", help="how progress is shown"
-    )
+    run.add_argument("--progress", choices=("auto", "bar", "lines", "none"), help="how progress is shown")
     run.set_defaults(call=_run)
 
     plan = commands.add_parser("plan", help="what an input will compute", allow_abbrev=False)
@@ -248,6 +246,7 @@ SETTINGS = (
     "walltime",
     "symmetry",
     "plugins",
+    "progress",
     "log_level",
 )
 

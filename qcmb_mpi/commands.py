@@ -62,7 +62,7 @@ def run(begin: Start, options: argparse.Namespace, flags: Mapping[str, Any]) -> 
             checkpoint = _beside(options.input, config.checkpoint_file, ".checkpoint.h5")
             _writable(checkpoint, "--checkpoint")
         _writable(output, "--output")
-        progress = "none" if options.quiet else options.progress
+        progress = "none" if options.quiet else config.progress or "auto"
         return loaded, config, Options(checkpoint, options.overwrite, progress, beside(checkpoint or output))
 
     try:

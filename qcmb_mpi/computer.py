@@ -12,6 +12,7 @@ from qcmb_mpi.job import Options, run
 from qcmb_mpi.logs import log
 from qcmb_mpi.parallel import Executor
 from qcmb_mpi.report.failed import beside
+from qcmb_mpi.report.progress import is_notebook
 from qcmb_mpi.starting import start
 
 __all__ = ["ManyBodyComputer", "ParallelManyBodyComputer"]
@@ -76,7 +77,15 @@ class ParallelManyBodyComputer:
                 flags = executor.config.chosen()
             config = merge(flags, loaded.execution, os.environ)
             file = Path(config.checkpoint_file) if config.checkpoint_file else None
-            return loaded, config, Options(checkpoint=file, failed=beside(file) if file else None)
+            return (
+                loaded,
+                config,
+                Options(
+                    checkpoint=file,
+                    progress=config.progress or ("auto" if is_notebook() else "none"),
+                    failed=beside(file) if file else None,
+                ),
+            )
 
         return run(begin, load)
 

@@ -19,6 +19,7 @@ __all__ = ["ENVIRONMENT_PREFIX", "ExecutorConfig", "merge"]
 
 ENVIRONMENT_PREFIX = "QCMB_MPI_"
 EXECUTOR_TYPES = ("auto", "sequential", "multiprocessing", "mpi")
+PROGRESS = ("auto", "bar", "lines", "none")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 _BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
@@ -82,6 +83,10 @@ class ExecutorConfig:
         while the job runs; at least five seconds, and doubled with every attempt.  The lower of the two
         limits counts; None sets none.
 
+    progress
+        ``auto``, ``bar``, ``lines`` or ``none``; None is ``auto`` on the command line and in a notebook,
+        ``none`` in a script.
+
     Raises
     ------
     InputError
@@ -105,6 +110,7 @@ class ExecutorConfig:
     memory_per_worker: int | None = None
     heartbeat: float = 30.0
     timeout_factor: float | None = None
+    progress: str | None = None
 
     def __post_init__(self) -> None:
         for name in FIELDS:
@@ -225,8 +231,12 @@ def _is_none(value: Any) -> bool:
     return value is None or (isinstance(value, str) and value.strip().lower() in ("none", "null"))
 
 
-def _word(known: tuple[str, ...], normal: Callable[[str], str]) -> Callable[[Any], str]:
-    def check(value: Any) -> str:
+def _word(
+    known: tuple[str, ...], normal: Callable[[str], str], optional: bool = False
+) -> Callable[[Any], str | None]:
+    def check(value: Any) -> str | None:
+        if optional and value is None:
+            return None
         word = normal(value.strip()) if isinstance(value, str) else None
         if word not in known:
             raise _Wrong("one of " + ", ".join(known))
@@ -317,6 +327,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "walltime": _duration,
     "threads_per_worker": _whole(1, optional=True),
     "memory_per_worker": _memory,
+    "progress": _word(PROGRESS, str.lower, optional=True),
     "heartbeat": _positive("seconds above 0"),
     "timeout_factor": _positive("a number of at least 1, or null for no limit", optional=True, least=1.0),
 }

@@ -107,6 +107,20 @@ def test_the_flat_input_is_an_input_of_version_2_and_its_result_answers() -> Non
     assert again.return_result == result.return_result
 
 
+def test_a_result_is_printed_as_the_tables_and_the_number() -> None:
+    result = ParallelManyBodyComputer.from_manybodyinput(ManyBodyInput(**flat()))
+    text = str(result)
+    assert text.startswith(result.stdout.rstrip())
+    assert f"cp interaction energy: {result.ret_energy:.12f} +/- " in text
+    page = result._repr_html_()
+    assert page.startswith("<pre>")
+    assert "&lt;==" in page
+    assert "<==" not in page
+    parent = qcmanybody.models.v2.ManyBodyResult(**result.model_dump())
+    assert result.model_dump_json() == parent.model_dump_json()
+    assert result == type(result)(**result.model_dump())
+
+
 @pytest.mark.skipif(sys.version_info >= (3, 14), reason="pydantic has no version 1 here")
 def test_an_input_of_version_1_gives_a_result_of_version_1() -> None:
     content = many_body(PAIR, bsse_type=["nocp"], driver="gradient", version=1)

@@ -16,7 +16,7 @@ from qcmb_mpi.expansion.exact import Exact, rounded
 from qcmb_mpi.expansion.plan import Expansion
 from qcmb_mpi.expansion.properties import Sums, properties, returned
 
-__all__ = ["build", "nuclear_repulsion", "summary"]
+__all__ = ["build", "headline", "nuclear_repulsion", "statistics", "summary"]
 
 
 def build(
@@ -140,6 +140,32 @@ def summary(
             expansion.max_nbody if expansion.supersystem is not None else None,
         )
     return text
+
+
+def statistics(result: Any) -> dict[str, Any]:
+    """The provenance of a ``ManyBodyResult`` of either version."""
+    given = result.provenance
+    return dict(given.model_dump() if hasattr(given, "model_dump") else given.dict())
+
+
+def headline(result: Any) -> list[str]:
+    """The number that a ``ManyBodyResult`` returns, in words and with its expected error."""
+    if np.ndim(result.return_result) > 0:
+        norm = float(np.linalg.norm(np.asarray(result.return_result)))
+        kind = result.input_data.specification.driver.value
+        return [f"{kind}: norm {norm:.10f} {'Eh/bohr' if kind == 'gradient' else 'Eh/bohr^2'}"]
+    keywords = result.input_data.specification.keywords
+    total = keywords.return_total_data
+    if total is None:  # as for the inputs: interaction energies, where something interacts
+        total = result.properties.calcinfo_nfr == 1
+    kind = "total" if total else "interaction"
+    treatment = keywords.bsse_type[0].value
+    error = statistics(result).get("expected_error")
+    bar = f" +/- {error:.1e}" if error else ""
+    lines = [f"{treatment} {kind} energy: {float(result.return_result):.12f}{bar} Eh"]
+    if error:
+        lines.append("   (the error that the engine's convergence threshold lets expect)")
+    return lines
 
 
 class _Energy(float):

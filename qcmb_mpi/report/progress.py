@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 if TYPE_CHECKING:
     import rich.progress
 
-__all__ = ["MODES", "Progress", "State", "format_duration", "is_terminal", "make_progress"]
+__all__ = ["MODES", "Progress", "State", "format_duration", "is_notebook", "is_terminal", "make_progress"]
 
 MODES = ("auto", "bar", "lines", "none")
 
@@ -27,6 +27,8 @@ MODES = ("auto", "bar", "lines", "none")
 LINE_INTERVAL = 30.0
 #: Seconds between two drawings of the bar, at the least.
 BAR_INTERVAL = 0.25
+#: Seconds between two states in a notebook, where each is a message to a browser.
+NOTEBOOK_INTERVAL = 1.0
 #: Part of the time that drawing the bar may take; rich needs milliseconds for one drawing.
 BAR_SHARE = 0.002
 
@@ -178,6 +180,31 @@ class _Lines(Progress):
         return LINE_INTERVAL
 
 
+class _Rewritten(Progress):
+    """One line that is written over and over, for a notebook: it has no terminal, but knows what CR means."""
+
+    def __init__(self, total: int, stream: TextIO):
+        super().__init__(total, stream)
+        self._due = -math.inf
+        self._width = 0
+
+    def _draw(self, state: State) -> float:
+        text = state.short()
+        self._write("\r" + text.ljust(self._width))
+        self._width = len(text)
+        return NOTEBOOK_INTERVAL
+
+    def message(self, text: str) -> None:
+        super().message(("\r" + text.ljust(self._width)) if self._width else text)
+        self._width = 0
+
+    def close(self) -> None:
+        super().close()
+        if self._width:
+            self._write("\n")
+            self._width = 0
+
+
 class _Bar(Progress):
     """A rich bar that is drawn from :meth:`update`, without rich's own refreshing thread."""
 
@@ -237,10 +264,13 @@ class _Bar(Progress):
 def make_progress(mode: str, total: int, stream: TextIO) -> Progress:
     """The display for `mode`: ``auto``, ``bar``, ``lines`` or ``none``.
 
-    ``auto`` draws a bar where `stream` is a terminal, and plain lines elsewhere.
+    ``auto`` draws a bar where `stream` is a terminal, and plain lines elsewhere.  In a notebook both of
+    them are one line below the cell, on standard output, since standard error is shown as an error there.
     """
     if mode not in MODES:
         raise ValueError(f"progress: {mode!r} is none of {', '.join(MODES)}")
+    if mode in ("auto", "bar") and is_notebook():
+        return _Rewritten(total, sys.stdout)
     if mode == "auto":
         mode = "bar" if is_terminal(stream) and os.environ.get("TERM") != "dumb" else "lines"
     kinds = {"bar": _Bar, "lines": _Lines, "none": Progress}
@@ -257,6 +287,11 @@ def is_terminal(stream: TextIO) -> bool:
         return stream.isatty() and os.get_terminal_size(stream.fileno()).columns > 0
     except (OSError, ValueError):
         return False
+
+
+def is_notebook() -> bool:
+    """Whether what is printed goes to a notebook's page: its kernel has put a stream of its own there."""
+    return type(sys.stdout).__module__.startswith("ipykernel.")
 
 
 def format_duration(seconds: float) -> str:

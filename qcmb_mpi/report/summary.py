@@ -12,6 +12,7 @@ import numpy as np
 
 from qcmb_mpi.expansion.plan import Block, TaskTable
 from qcmb_mpi.expansion.plan import plan as make_plan
+from qcmb_mpi.expansion.result import headline, statistics
 from qcmb_mpi.expansion.weights import Weights, through
 from qcmb_mpi.problem import Problem
 from qcmb_mpi.report.hindrances import hindrances
@@ -80,29 +81,8 @@ def plan_text(problem: Problem, *, show_tasks: bool = False) -> str:
 
 def result_text(result: Any, *, timings: bool = True) -> str:
     """QCManyBody's tables, the number returned with its error bar, and where the time went."""
-    run = (
-        result.provenance.model_dump()
-        if hasattr(result.provenance, "model_dump")
-        else result.provenance.dict()
-    )
-    lines = [(result.stdout or "").rstrip("\n"), ""]
-    if np.ndim(result.return_result) == 0:
-        keywords = result.input_data.specification.keywords
-        total = keywords.return_total_data
-        if total is None:  # as for the inputs: interaction energies, where something interacts
-            total = result.properties.calcinfo_nfr == 1
-        kind = "total" if total else "interaction"
-        error = run.get("expected_error")
-        bar = f" +/- {error:.1e}" if error else ""
-        lines.append(
-            f"{keywords.bsse_type[0].value} {kind} energy: {float(result.return_result):.12f}{bar} Eh"
-        )
-        if error:
-            lines.append("   (the error that the engine's convergence threshold lets expect)")
-    else:
-        norm = float(np.linalg.norm(np.asarray(result.return_result)))
-        kind = result.input_data.specification.driver.value
-        lines.append(f"{kind}: norm {norm:.10f} {'Eh/bohr' if kind == 'gradient' else 'Eh/bohr^2'}")
+    run = statistics(result)
+    lines = [(result.stdout or "").rstrip("\n"), "", *headline(result)]
     if not run.get("bits_repeat", True):
         lines.append("Tasks were computed on several threads: another run may differ in the last digits.")
     for note, count in run.get("notes", {}).items():

@@ -232,3 +232,26 @@ def test_rich_is_imported_for_a_bar_only() -> None:
         "assert 'rich' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE)
+
+
+class NotebookStream(io.StringIO):
+    """What a kernel puts in the place of standard output, as far as it shows."""
+
+
+NotebookStream.__module__ = "ipykernel.iostream"
+
+
+def test_a_notebook_shows_one_line_that_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = NotebookStream()
+    monkeypatch.setattr(sys, "stdout", page)
+    errors = io.StringIO()
+    progress = make_progress("auto", 10, errors)
+    for done in range(11):
+        progress.update(done, 0, 10, now=2.0 * done)
+    progress.close()
+    assert errors.getvalue() == ""
+    lines = page.getvalue().split("\r")
+    assert len(lines) == 12
+    assert lines[1].strip() == "0/10 tasks (0.0 %)"
+    assert lines[-1].strip() == "10/10 tasks (100.0 %)"
+    assert page.getvalue().count("\n") == 1

@@ -27,7 +27,9 @@ def compute(**settings: str) -> None:
 def test_a_script_that_logs_nothing_sees_nothing(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logging.root, "handlers", [])
+    for logger in (logging.root, log):  # as in a new process
+        monkeypatch.setattr(logger, "handlers", [])
+    monkeypatch.setattr(log, "level", logging.NOTSET)
     compute()
     assert capfd.readouterr() == ("", "")
     compute(log_level="DEBUG")

@@ -82,7 +82,6 @@ class ExecutorConfig:
         ``timeout_per_task`` as a multiple of the time that a task is expected to take, which is learnt
         while the job runs; at least five seconds, and doubled with every attempt.  The lower of the two
         limits counts; None sets none.
-
     progress
         ``auto``, ``bar``, ``lines`` or ``none``; None is ``auto`` on the command line and in a notebook,
         ``none`` in a script.

@@ -131,6 +131,10 @@ class Job:
         """Send a signal to the process itself and to nobody else."""
         os.kill(self._process.pid, number)
 
+    def interrupt(self) -> None:
+        """What a terminal does at Ctrl-C: a signal to all processes of the foreground group."""
+        os.killpg(self._process.pid, signal.SIGINT)
+
     def processes(self) -> list[int]:
         """Numbers of the living processes of this job."""
         wanted = f"{MARK}={self._mark}".encode()
@@ -140,6 +144,30 @@ class Job:
                 if entry.isdigit() and wanted in Path("/proc", entry, "environ").read_bytes().split(b"\0"):
                     found.append(int(entry))
         return found
+
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def ranks(self) -> list[int]:
+        """Numbers of the processes that are its ranks, rank 0 first; without MPI the one there is."""
+        found = {}
+        for pid in self.processes():
+            words = _words(pid, "cmdline")
+            if Path(words[0]).name.startswith("python") and "qcmb_mpi.farm.nursery" not in words:
+                variables = dict(word.partition("=")[::2] for word in _words(pid, "environ"))
+                found[int(variables.get("PMI_RANK", variables.get("OMPI_COMM_WORLD_RANK", "0")))] = pid
+        return [pid for _, pid in sorted(found.items())]
+
+    def nursery(self, rank: int) -> int:
+        """Number of the process that is the parent of a rank's runners."""
+        (found,) = [
+            pid for pid in children(self.ranks()[rank]) if "qcmb_mpi.farm.nursery" in _words(pid, "cmdline")
+        ]
+        return found
+
+    def runners(self, rank: int) -> list[int]:
+        """Numbers of the processes that are a rank's runners."""
+        return children(self.nursery(rank))
 
     def left_behind(self) -> list[str]:
         """Command lines of processes that are still there some time after the end; they are killed."""
@@ -226,6 +254,25 @@ class Program:
     def close(self) -> list[str]:
         """Command lines of what the jobs left behind."""
         return [line for job in self._jobs for line in job.left_behind()]
+
+
+def children(pid: int) -> list[int]:
+    """Numbers of the processes that a process with one thread has started."""
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def descendants(pid: int) -> list[int]:
+    """Numbers of the processes that a process has started, and those have."""
+    below = children(pid)
+    return below + [further for child in below for further in descendants(child)]
+
+
+def _words(pid: int, name: str) -> list[str]:
+    """Command line or environment of a process; one empty word where it has ended."""
+    try:
+        return Path(f"/proc/{pid}/{name}").read_text(errors="replace").split("\0")
+    except OSError:
+        return [""]
 
 
 def environment() -> dict[str, str]:

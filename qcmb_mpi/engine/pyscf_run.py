@@ -7,6 +7,8 @@ converged, so every ``converged`` flag is looked at here.
 
 from __future__ import annotations
 
+import os
+import tempfile
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -49,6 +51,8 @@ def calculate(
     lib.num_threads(resources.threads)
     if resources.scratch:
         lib.param.TMPDIR = resources.scratch
+    elif "PYSCF_TMPDIR" not in os.environ:  # or PySCF takes the working folder
+        lib.param.TMPDIR = tempfile.gettempdir()
     notes: list[str] = []
     mol = _mole(found, molecule, resources)
     mf = _mean_field(found, molecule, mol)

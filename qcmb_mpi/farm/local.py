@@ -94,6 +94,7 @@ class Crew:
         self._setup = b""
         self._nursery, self._channel = start_nursery(self._environ)
         self._nurseries = 1
+        self._importing = False
         self._runners: dict[int, _Runner] = {}
         self._unread: deque[tuple[str, Any]] = deque()  # what the nursery said while we waited for a runner
         self._scratch: str | None = None
@@ -103,23 +104,28 @@ class Crew:
         """Hand the problem to the runners-to-be; engines are imported while this process goes on."""
         self._scratch = setup.resources.scratch
         self._setup = pickle.dumps(setup)
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        self._importing = True
         nursery.send(self._channel, ("setup", self._setup))
 
     def start(self, seats: Sequence[int]) -> None:
         """Start a runner for every seat; raises InputError if an engine is missing."""
         self.seats = tuple(seats)
-        self._ready()
+        try:
+            self._ready()
+        except (EOFError, ConnectionError):
+            raise QcmbError(
+                "the process that imports the engines was killed or ended (out of memory?); try `validate`"
+            ) from None
         for seat in self.seats:
             self._spawn(seat)
 
     def _ready(self) -> None:
         """Wait until the engines are imported."""
-        try:
-            word, argument = nursery.receive(self._channel)
-        except (EOFError, ConnectionError):
-            raise QcmbError(
-                "the process that imports the engines was killed or ended (out of memory?); try `validate`"
-            ) from None
+        word, argument = nursery.receive(self._channel)
+        self._importing = False
         if word == "refused":
             message, field = argument
             raise InputError(message.removeprefix(f"{field}: "), field)
@@ -228,13 +234,14 @@ class Crew:
         """End the nursery and all that was started there, by whatever it takes."""
         self._channel.close()
         try:
-            killed = self._nursery.wait(timeout=10) != 0
+            # an import looks at nothing else until it is through
+            killed = self._nursery.wait(timeout=0 if self._importing else 10) != 0
         except subprocess.TimeoutExpired:
             killed = True
         if killed:  # it could not clean up after itself
             self._nursery.kill()
             self._nursery.wait()
-            nursery.sweep(self._mark)
+            nursery.sweep(self._mark, self._scratch)
 
     # ---- one runner ---------------------------------------------------------------------------
 
@@ -317,14 +324,16 @@ class Crew:
         self._unread.clear()
         self._nurseries += 1
         self._nursery, self._channel = start_nursery(self._environ)
-        nursery.send(self._channel, ("setup", self._setup))
-        self._ready()
-        found = []
-        for runner in list(self._runners.values()):
-            try:
+        found: list[tuple[int, Answers]] = []
+        try:
+            self._hand_over()
+            self._ready()
+            for runner in list(self._runners.values()):
                 found += self._gone(runner.seat, runner.pid, signal.SIGKILL, 0)
-            except (EOFError, ConnectionError):
-                return found + self._renew()
+        except (EOFError, ConnectionError):
+            found += self._renew()
+        except InputError as error:
+            raise RunnersLost(f"the engines cannot be imported on {host} any more: {error}") from None
         return found
 
     def _gone(self, seat: int, pid: int, status: int, peak: int) -> list[tuple[int, Answers]]:

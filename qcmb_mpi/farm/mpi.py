@@ -186,7 +186,7 @@ class World:
     def _abort(self, code: int) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
-        self._comm.Abort(code)
+        self._mpi.COMM_WORLD.Abort(code)  # of a copy, MPICH's mpiexec does not always pass the code on
 
     def _sleep(self, seconds: float) -> None:
         if self.orphaned:

@@ -3,7 +3,8 @@
 A rank starts it first thing, before MPI, with ``python -m qcmb_mpi.farm.nursery FD``.  It imports
 the engines once, never computes, and forks runners in milliseconds; it kills them, with everything
 they have started, on request.  It ends when its rank does, which the end of file on its socket
-tells; its runners end with it by the kernel's parent-death signal.
+tells; its runners end with it by the kernel's parent-death signal.  Every runner has a folder of its own
+for temporary files, which goes when the runner has ended, however that was.
 
 On its socket travel pickled requests ``(word, argument)`` with their length in front; a runner's
 three pipes and the file for its output follow ``spawn`` as file descriptors.  Replies go the same way.
@@ -18,12 +19,15 @@ import os
 import pickle
 import resource
 import select
+import shutil
 import signal
 import socket
 import struct
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from qcmb_mpi.errors import InputError
@@ -72,6 +76,7 @@ class Nursery:
     def __init__(self, channel: socket.socket):
         self._channel = channel
         self._pids: dict[int, int] = {}  # pid -> seat
+        self._folders: dict[int, str | None] = {}  # pid -> where its temporary files are
         self._setup: Any = None
 
     def run(self) -> None:
@@ -92,6 +97,8 @@ class Nursery:
         finally:
             self._pids.clear()  # now they are orphans like any other
             self._clean()
+            for pid in list(self._folders):
+                self._tidy(pid)
 
     def _answer(self, word: str, argument: Any) -> None:
         if word == "setup":
@@ -113,11 +120,13 @@ class Nursery:
     def _spawn(self, seat: int, pipes: Sequence[int]) -> None:
         sys.stdout.flush()
         parent = os.getpid()
+        folder = _own_folder(self._setup.setup.resources.scratch)
         pid = os.fork()
         if pid:
             for pipe in pipes:
                 os.close(pipe)
             self._pids[pid] = seat
+            self._folders[pid] = folder
             send(self._channel, ("spawned", (seat, pid)))
             return
         status = 1
@@ -132,7 +141,7 @@ class Nursery:
             self._channel.close()
             for pipe in pipes:
                 os.set_inheritable(pipe, False)  # not for the programs that the engine starts
-            serve(pipes, self._setup)
+            serve(pipes, self._setup if folder is None else self._setup.in_folder(folder))
             status = 0
         finally:
             os._exit(status)
@@ -150,6 +159,13 @@ class Nursery:
             if seat is not None:
                 self._clean()
                 send(self._channel, ("gone", (seat, pid, status, usage.ru_maxrss * 1024)))
+                self._tidy(pid)
+
+    def _tidy(self, pid: int) -> None:
+        """Remove the temporary files of a runner that has ended."""
+        folder = self._folders.pop(pid)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _clean(self) -> None:
         """Kill every process of ours that is not a living runner: an ended runner's orphans.
@@ -182,8 +198,20 @@ def _descendants(pid: int) -> list[int]:
     return found + [below for child in found for below in _descendants(child)]
 
 
-def sweep(mark: str) -> None:
-    """Kill what a nursery that did not live to clean up has left: all that carries its ``mark``."""
+def _own_folder(scratch: str | None) -> str | None:
+    """A new folder for one runner's temporary files; None where none can be made."""
+    try:
+        return tempfile.mkdtemp(prefix=_prefix(os.environ[MARK]), dir=scratch)
+    except OSError:
+        return None
+
+
+def _prefix(mark: str) -> str:
+    return f"qcmb_mpi-{mark[:12]}-"
+
+
+def sweep(mark: str, scratch: str | None) -> None:
+    """Remove what a nursery that was killed has left: programs and folders with its ``mark``."""
     wanted = f"{MARK}={mark}".encode()
     for _ in range(MOST_SWEEPS):  # what is killed takes a moment to go, and may have started something
         found = [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and _carries(entry, wanted)]
@@ -191,6 +219,8 @@ def sweep(mark: str) -> None:
             break
         _kill(found)
         time.sleep(0.01)
+    for folder in Path(scratch or tempfile.gettempdir()).glob(f"{_prefix(mark)}*"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _carries(pid: str, variable: bytes) -> bool:

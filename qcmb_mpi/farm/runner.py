@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -126,6 +126,14 @@ class Prepared:
     setup: Setup
     engines: tuple[Engine, ...]
     cutter: Cutter
+
+    def in_folder(self, folder: str) -> Prepared:
+        """The same for a runner whose temporary files, and its programs', are in ``folder``."""
+        os.environ["TMPDIR"] = tempfile.tempdir = folder
+        resources = self.setup.resources
+        if resources.scratch is None:  # programs may have been told elsewhere where to put theirs
+            return self
+        return replace(self, setup=replace(self.setup, resources=replace(resources, scratch=folder)))
 
 
 def prepare(setup: Setup) -> Prepared:

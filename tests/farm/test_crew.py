@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from qcmb_mpi.engine.failures import Kind
-from qcmb_mpi.errors import InputError
+from qcmb_mpi.errors import InputError, QcmbError
 from qcmb_mpi.expansion.plan import Expansion, plan
 from qcmb_mpi.farm.local import Crew
 from qcmb_mpi.farm.messages import make_work
@@ -32,7 +32,8 @@ class Toy:
     ghosts = True
     point_charges = False
     def version(self): return "1"
-    def check(self, level, driver, cluster): pass
+    def check(self, level, driver, cluster):
+        if level.method == "leaves when asked": os._exit(3)
     def sizes(self, level, cluster): return np.ones(cluster.n_fragments)
     def energy_error(self, level): return 0.0
     def compute(self, level, driver, molecule, resources, **_):
@@ -185,6 +186,46 @@ def test_runners_may_die_at_the_same_moment(crew, tmp_path):
         for seat in crew.seats:
             crew.send(seat, make_work(TABLE, np.array([seat])))
         assert {task: kind for task, (kind, _, _) in collect(crew, 3).items()} == {0: 0, 1: 0, 2: 0}
+
+
+def nursery_of(crew: Crew) -> int:
+    return crew._nursery.pid
+
+
+def test_when_the_nursery_is_killed_another_takes_its_place(crew, tmp_path):
+    begin(crew, setup(tmp_path, "hangs"), seats=(0, 1))
+    for seat, tasks in ((0, [0, 1, 2]), (1, [3, 4, 5])):
+        crew.send(seat, make_work(TABLE, np.array(tasks), np.zeros(3, dtype=np.int64)))
+    assert sorted(collect(crew, 5)) == [0, 1, 3, 4, 5]  # the other one hangs
+    os.kill(nursery_of(crew), signal.SIGKILL)
+    ((task, (kind, _, words)),) = collect(crew, 1).items()
+    assert (task, kind) == (2, Kind.MEMORY)
+    assert "out of memory" in words
+    commands = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in marked(tmp_path)]
+    assert not any(b"sleep" in command for command in commands), "what the engine had started is gone too"
+    crew.send(0, make_work(TABLE, np.array([0]), np.zeros(1, dtype=np.int64)))
+    crew.send(1, make_work(TABLE, np.array([1]), np.zeros(1, dtype=np.int64)))
+    assert {task: kind for task, (kind, _, _) in collect(crew, 2).items()} == {0: 0, 1: 0}
+
+
+def test_a_nursery_that_is_killed_while_it_comes_up_costs_nothing(crew, tmp_path):
+    os.kill(nursery_of(crew), signal.SIGKILL)
+    begin(crew, setup(tmp_path, "fine"))
+    assert crew.describe().error is None
+    crew.send(0, all_tasks())
+    assert [kind for kind, _, _ in collect(crew, 6).values()] == [0] * 6
+
+
+def test_a_nursery_that_is_killed_before_the_question_costs_nothing(crew, tmp_path):
+    begin(crew, setup(tmp_path, "fine"))
+    os.kill(nursery_of(crew), signal.SIGKILL)
+    assert crew.describe().error is None
+
+
+def test_an_engine_that_ends_its_process_when_asked_is_told_in_words(crew, tmp_path):
+    begin(crew, setup(tmp_path, "leaves when asked"))
+    with pytest.raises(QcmbError, match="ended its process when it was asked"):
+        crew.describe()
 
 
 def test_an_engine_that_is_missing_is_named(crew, tmp_path):

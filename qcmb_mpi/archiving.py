@@ -78,8 +78,6 @@ def open_archive(
             overwrite=overwrite,
             scratch_dir=config.scratch_dir,
         )
-        for warning in store.warnings:
-            log.warning("%s", warning)
         same_versions = versions.items() <= store.versions.items()
     archive = Archive(table, keys, cluster.offsets, canonical, store, cache, share_earlier=same_versions)
     over = False

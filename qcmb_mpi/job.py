@@ -209,6 +209,8 @@ def _lead(begin: Start, load: Callable[[], Job], stop: StopRequest, told: list[E
         hosts = dict(enumerate(world.hosts)) if world else dict.fromkeys(seats, socket.gethostname())
         pulse = Pulse(options.checkpoint, begin.n_ranks)
         reused = archive.load()
+        for warning in archive.store.warnings:
+            log.warning("%s", warning)
         cached = 0 if problem.keep_records else archive.reuse()  # a cache has no records
         progress = make_progress(options.progress, table.n_tasks, sys.stderr)
         try:

@@ -30,7 +30,9 @@ Floats = NDArray[np.float64]
 
 
 class Store(Protocol):
-    """Where rows are kept: a checkpoint, or memory."""
+    """Where rows are kept: a checkpoint, or memory; ``warnings`` tell what was lost or damaged."""
+
+    warnings: list[str]
 
     def append(self, rows: Rows, gradients: Floats = ..., hessians: Floats = ...) -> None: ...
 

@@ -22,6 +22,7 @@ class Memory:
     pending = 0
 
     def __init__(self) -> None:
+        self.warnings: list[str] = []
         self._rows: list[Rows] = []
         self._gradients = [np.empty(0)]
         self._hessians = [np.empty(0)]

@@ -27,6 +27,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
+import fuzz_rounds  # noqa: E402
 import kill_rounds  # noqa: E402
 import mishap_rounds  # noqa: E402
 from jobs import SHAPES, Undisturbed, undisturbed  # noqa: E402
@@ -104,18 +105,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--jobs", type=int, default=0, metavar="N", help="jobs with mishaps")
     parser.add_argument("--kills", type=int, default=0, metavar="N", help="kills of jobs")
+    parser.add_argument("--fuzz", type=int, default=0, metavar="N", help="damaged checkpoints")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the first round of each kind")
     parser.add_argument("--at-once", type=int, default=2, metavar="N", help="rounds at once")
     options = parser.parse_args()
     top = Path(tempfile.mkdtemp(prefix="faults-"))
     references = [undisturbed(top / f"undisturbed-{i}", shape) for i, shape in enumerate(SHAPES)]
-    kinds = [
-        Rounds("jobs", mishap_rounds.run, options.jobs, options.seed, top, references),
-        Rounds("kills", kill_rounds.run, options.kills, options.seed, top, references),
-    ]
-    for kind in kinds:
-        kind.run(options.at_once)
-    if any(kind.failed for kind in kinds):
+    failed = []
+    for name, one, wanted, at_once in (
+        ("jobs", mishap_rounds.run, options.jobs, options.at_once),
+        ("kills", kill_rounds.run, options.kills, options.at_once),
+        ("fuzz", fuzz_rounds.run, options.fuzz, 1),  # its rounds fork
+    ):
+        if wanted:
+            rounds = Rounds(name, one, wanted, options.seed, top, references)
+            rounds.run(at_once)
+            failed += rounds.failed
+    if failed:
         return 1
     shutil.rmtree(top)
     return 0

@@ -40,6 +40,8 @@ class Undisturbed:
 
     Attributes
     ----------
+    folder
+        Where it ran.
     bits
         Of its result.
     names
@@ -49,6 +51,7 @@ class Undisturbed:
     """
 
     shape: Shape
+    folder: Path
     bits: Any
     names: dict[bytes, str]
     labels: dict[str, str]
@@ -115,4 +118,4 @@ def undisturbed(folder: Path, shape: Shape) -> Undisturbed:
             names[keys[i].tobytes()] = name = name if name == ghosts else f"{name}@{ghosts}"
             labels[name] = what.table.label(block.start + i, [level.name for level in what.problem.levels])
     assert place.toy.tries() == dict.fromkeys(labels, 1)
-    return Undisturbed(shape, bits_of(place.program.read(RESULT)), names, labels)
+    return Undisturbed(shape, folder, bits_of(place.program.read(RESULT)), names, labels)

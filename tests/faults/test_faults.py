@@ -1,6 +1,6 @@
 """A small share of what ``inject.py`` runs by the hundred; seeds are printed.
 
-``QCMB_MPI_FAULT_JOBS`` and ``QCMB_MPI_KILLS`` say how many.
+``QCMB_MPI_FAULT_JOBS``, ``QCMB_MPI_KILLS`` and ``QCMB_MPI_FUZZ`` say how many.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import itertools
 import os
 from pathlib import Path
 
+import fuzz_rounds
 import kill_rounds
 import mishap_rounds
 import pytest
@@ -17,6 +18,7 @@ from program import Mpi
 
 JOBS = int(os.environ.get("QCMB_MPI_FAULT_JOBS", "3"))
 KILLS = int(os.environ.get("QCMB_MPI_KILLS", "4"))
+FUZZ = int(os.environ.get("QCMB_MPI_FUZZ", "10"))
 SEED = 1
 
 
@@ -46,3 +48,11 @@ def test_killed_jobs_lose_nothing_that_was_saved(
         hits += kill_rounds.run(seed, tmp_path / str(seed), references)
         if hits >= KILLS:
             break
+
+
+@pytest.mark.parametrize("seed", range(SEED, SEED + FUZZ))
+def test_a_damaged_checkpoint_never_gives_a_wrong_result(
+    tmp_path: Path, references: list[Undisturbed], seed: int
+) -> None:
+    print(f"python tests/faults/inject.py --fuzz 1 --seed {seed}")
+    fuzz_rounds.run(seed, tmp_path / "job", references)

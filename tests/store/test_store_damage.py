@@ -1,14 +1,13 @@
 """Truncated and bit-flipped checkpoints: resumed, salvaged, or refused in words; never a wrong number."""
 
 import contextlib
-import json
 import os
 import shutil
-import sys
 
 import numpy as np
 import pytest
 from checkpoints import JOB, check_derivatives, make_rows, numbers, values
+from damage import ask_forked, damage
 
 from qcmb_mpi.errors import StoreError
 from qcmb_mpi.store import salvage
@@ -38,21 +37,6 @@ def original(tmp_path_factory):
     return folder
 
 
-def damage(path, random):
-    """Cut or flip; half of the flips hit the structure, which is a small part of the file."""
-    size = path.stat().st_size
-    kind = random.integers(4)
-    if kind == 0:
-        os.truncate(path, int(random.integers(size)))
-        return "cut"
-    content = bytearray(path.read_bytes())
-    limit = min(size, 40_000) if kind == 1 else size
-    for _ in range(int(random.choice([1, 1, 1, 8, 200]))):
-        content[int(random.integers(limit))] ^= 1 << int(random.integers(8))
-    path.write_bytes(content)
-    return "flip"
-
-
 def resume(path):
     """Resume it; the rows found, or None where it was refused in words."""
     try:
@@ -71,27 +55,6 @@ def resume(path):
         return found
     assert str(path) in refused
     return None
-
-
-def ask_forked(task, path, *target):
-    """As the child process does it, but forked: without a start of Python in each of many rounds."""
-    end, answer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.dup2(answer, 1)
-        sys.argv = ["-c", "20", task, str(path), *map(str, target)]
-        sys.stdout = os.fdopen(1, "w", closefd=False)
-        try:
-            salvage.main()
-        finally:
-            os._exit(1)
-    os.close(answer)
-    with open(end) as file:
-        text = file.read()
-    _, status = os.waitpid(child, 0)
-    if not os.WIFEXITED(status):
-        return salvage.Finding("damaged", "crashes")
-    return salvage.Finding(**json.loads(text))
 
 
 def test_fuzz(original, tmp_path, monkeypatch):

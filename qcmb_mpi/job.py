@@ -165,6 +165,7 @@ def _serve(begin: Start) -> None:
             code = work(begin.world, begin.crew, config.heartbeat / 3)
         except QcmbError as error:
             log.error("rank %d on %s takes no part: %s", begin.world.rank, socket.gethostname(), error)
+            begin.world.send(0, Tag.LOST, b"")
             code = stand_by(begin.world)
     errors = {ExitCode.WRONG_INPUT: InputError(""), ExitCode.STOPPED: Stopped("", 0, 0, {})}
     if code != ExitCode.FINISHED:

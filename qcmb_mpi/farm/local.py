@@ -39,6 +39,7 @@ SINGLE_THREADED = dict.fromkeys(
 )
 F_SETPIPE_SZ = 1031  # fcntl.F_SETPIPE_SZ, which not every build of Python has
 PIPE_SIZE = 1 << 20  # a second's answers of half-millisecond tasks have room
+DIED = EOFError, ConnectionError  # what is raised where a nursery has died
 MOST_NURSERIES = 3  # that one process starts before it gives up
 
 
@@ -108,19 +109,18 @@ class Crew:
 
     def _hand_over(self) -> None:
         self._importing = True
-        nursery.send(self._channel, ("setup", self._setup))
+        with contextlib.suppress(ConnectionError):  # one that has died is found out when it has to be ready
+            nursery.send(self._channel, ("setup", self._setup))
 
     def start(self, seats: Sequence[int]) -> None:
         """Start a runner for every seat; raises InputError if an engine is missing."""
         self.seats = tuple(seats)
         try:
             self._ready()
-        except (EOFError, ConnectionError):
-            raise QcmbError(
-                "the process that imports the engines was killed or ended (out of memory?); try `validate`"
-            ) from None
-        for seat in self.seats:
-            self._spawn(seat)
+            for seat in self.seats:
+                self._spawn(seat)
+        except DIED:
+            self._renew()
 
     def _ready(self) -> None:
         """Wait until the engines are imported."""
@@ -141,6 +141,8 @@ class Crew:
     def describe(self) -> Description:
         """What the engines say of the problem, asked of the first runner."""
         description = self._ask(self.seats[0], DESCRIBE)
+        if description is None:  # it may have died of something else than the question
+            description = self._ask(self.seats[0], DESCRIBE)
         if description is None:
             raise QcmbError(
                 "the engine ended its process when it was asked about the input; "
@@ -303,7 +305,7 @@ class Crew:
                 word, argument = self._unread.popleft() if self._unread else nursery.receive(self._channel)
                 if word == "gone":
                     found += self._gone(*argument)
-        except (EOFError, ConnectionError):
+        except DIED:
             found += self._renew()
         return found
 
@@ -311,14 +313,15 @@ class Crew:
         """The nursery was killed, and its runners with it: blame what they computed, go on in a new one."""
         host = socket.gethostname()
         if self._nurseries == MOST_NURSERIES:
-            raise RunnersLost(
-                f"the parent of the runners on {host} was killed {self._nurseries} times, "
-                "probably for want of memory"
+            lost = RunnersLost if self._runners else QcmbError
+            raise lost(
+                f"the process on {host} that imports the engines and starts runners was killed or ended "
+                f"{self._nurseries} times (out of memory?); try `validate`"
             )
         log.warning(
-            "the parent of the runners on %s was killed, probably for want of memory; it is started anew and "
-            "what they were computing is tried again",
+            "the parent of the runners on %s was killed, probably for want of memory; it is started anew%s",
             host,
+            " and what they were computing is tried again" if self._runners else "",
         )
         self._end_nursery()
         self._unread.clear()
@@ -328,11 +331,16 @@ class Crew:
         try:
             self._hand_over()
             self._ready()
-            for runner in list(self._runners.values()):
-                found += self._gone(runner.seat, runner.pid, signal.SIGKILL, 0)
-        except (EOFError, ConnectionError):
+            for seat in self.seats:
+                if seat in self._runners:
+                    found += self._gone(seat, self._runners[seat].pid, signal.SIGKILL, 0)
+                else:
+                    self._spawn(seat)
+        except DIED:
             found += self._renew()
         except InputError as error:
+            if not self._runners:
+                raise
             raise RunnersLost(f"the engines cannot be imported on {host} any more: {error}") from None
         return found
 

@@ -159,7 +159,6 @@ class Master:
         self._stop = stop
         self._alarms = alarms
         self._finish: Finish | None = None
-        self._joined: set[int] = set()
         self._answered_at = time.monotonic()
         self._patience = WATCH
         self._ran_dry = 0
@@ -204,8 +203,11 @@ class Master:
     def _round(self, now: float) -> None:
         for seat, answers in self._crew.poll():
             self._take(seat, answers, now)
-        for rank, _, data in self._ranks.poll() if self._ranks else []:
-            self._take(rank, Answers.decode(data), now)
+        for rank, tag, data in self._ranks.poll() if self._ranks else []:
+            if tag == Tag.LOST:
+                self._tell(Lost(rank), now)
+            else:
+                self._take(rank, Answers.decode(data), now)
         for rank in self._ranks.lost() if self._ranks else []:
             self._sink.lost(rank)
             self._tell(Lost(rank), now)
@@ -264,8 +266,6 @@ class Master:
     def _tell(self, event: Event, now: float) -> NDArray[np.bool_] | None:
         """Give an event to the schedule and carry out its commands; returns what Keep says."""
         wanted = None
-        if isinstance(event, (Joined, Answered)):
-            self._joined.add(event.seat)
         for command in self._schedule.handle(event, now):
             match command:
                 case Send(seat, tasks, sturdiness, limits, width):

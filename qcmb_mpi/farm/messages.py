@@ -42,6 +42,7 @@ class Tag(IntEnum):
     WORK = 1  #: to a rank: Work
     ANSWERS = 2  #: to rank 0: Answers, also none, as a sign of life
     END = 3  #: to a rank: the exit code
+    LOST = 4  #: to rank 0: this rank computes no more
 
 
 #: ``n_basis`` of a task whose basis is the whole cluster; 0 stands for the real fragments' own.

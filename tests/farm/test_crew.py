@@ -216,9 +216,11 @@ def test_a_nursery_that_is_killed_while_it_comes_up_costs_nothing(crew, tmp_path
     assert [kind for kind, _, _ in collect(crew, 6).values()] == [0] * 6
 
 
-def test_a_nursery_that_is_killed_before_the_question_costs_nothing(crew, tmp_path):
+@pytest.mark.parametrize("which", ["nursery", "runner"])
+def test_what_is_killed_before_the_question_is_replaced_and_asked(crew, tmp_path, which):
     begin(crew, setup(tmp_path, "fine"))
-    os.kill(nursery_of(crew), signal.SIGKILL)
+    os.kill(nursery_of(crew) if which == "nursery" else crew._runners[0].pid, signal.SIGKILL)
+    time.sleep(0.2)  # it is dead
     assert crew.describe().error is None
 
 

@@ -6,11 +6,12 @@ import select
 
 import numpy as np
 
+from qcmb_mpi.engine.base import Answer
 from qcmb_mpi.expansion.plan import Expansion, plan
 from qcmb_mpi.farm.cost import CostModel
 from qcmb_mpi.farm.events import Finish
 from qcmb_mpi.farm.master import Master
-from qcmb_mpi.farm.messages import Answers, Tag
+from qcmb_mpi.farm.messages import Answers, Frames, Tag, pack_answer
 from qcmb_mpi.farm.policy import Policy
 from qcmb_mpi.farm.schedule import LOST_LIMIT, Schedule, State
 
@@ -88,3 +89,38 @@ def test_ranks_that_mpi_says_have_died_are_not_waited_for():
     ranks, sink = killing_task(silence=3.0, noticed=True)
     assert sink.losses == ranks.sent
     assert sink.silences == []
+
+
+class HonestRanks(DeadlyRanks):
+    """Ranks that say so when they cannot compute what they were sent, all but the last."""
+
+    def __init__(self, n):
+        super().__init__(n)
+        self.said = []
+
+    def send(self, rank, tag, data):
+        self.sent.append(rank)
+        if len(self.alive) > 1:
+            self.alive.remove(rank)
+            self.said.append((rank, Tag.LOST, b""))
+        else:
+            frame = pack_answer(0, 0, Answer(-1.0), 0.1, 0.1, 1.0)
+            self.said.append((rank, Tag.ANSWERS, Frames().feed(frame)[0]))
+
+    def poll(self):
+        said, self.said = self.said, []
+        return super().poll() + said
+
+
+class KeepingSink(NoSink):
+    def append(self, answers, seat, attempts):
+        self.kept = (seat, answers.heads["energy"].tolist())
+
+
+def test_a_rank_that_says_it_is_lost_gives_its_tasks_back_at_once():
+    model = CostModel(np.ones(1, np.float32), TABLE.starts)
+    schedule = Schedule(model, np.zeros(1, bool), Policy())  # no silence would ever be noticed
+    sink = KeepingSink()
+    master = Master(TABLE, schedule, NoCrew(), HonestRanks(2), sink, stop=lambda: None)
+    assert master.run() == Finish(stopped=False)
+    assert sink.kept == (2, [-1.0])

@@ -55,7 +55,7 @@ class Here:
         self.computed: list[int] = []
         self._work: list[tuple[int, Work]] = []
 
-    def prepare(self, setup: runner.Setup, timeout: float) -> None:
+    def prepare(self, setup: runner.Setup) -> None:
         self._prepared = runner.prepare(setup)
 
     def start(self, seats: Sequence[int]) -> None:
@@ -74,7 +74,7 @@ class Here:
         self._work = []
         return found
 
-    def _compute(self, task: int, sturdiness: int, level: int, real: Any, basis: Any) -> bytes:
+    def _compute(self, task: int, sturdiness: int, width: int, level: int, real: Any, basis: Any) -> bytes:
         prepared, setup = self._prepared, self._prepared.setup
         whole = np.arange(setup.cluster.n_fragments)
         molecule = prepared.cutter.cut(real, whole if basis is None else basis)

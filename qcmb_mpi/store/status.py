@@ -29,7 +29,8 @@ def write_status(path: str | os.PathLike[str], mapping: Mapping[str, Any]) -> bo
         False where it could not be written: a job does not end because nobody can watch it.
     """
     target = status_path(path)
-    temporary = f"{target}.{os.getpid()}.tmp"
+    # Only the holder of the checkpoint's lock writes here; what one that was killed has left is written over.
+    temporary = f"{target}.new"
     try:
         with open(temporary, "w", encoding="utf-8") as file:
             json.dump(dict(mapping), file)

@@ -14,7 +14,7 @@ from qcmb_mpi.store.format import FAILURE
 from qcmb_mpi.store.memory import Memory
 from qcmb_mpi.store.rescue import Batch, leave_batches
 from qcmb_mpi.store.snapshot import read
-from qcmb_mpi.store.status import read_status, write_status
+from qcmb_mpi.store.status import read_status, status_path, write_status
 
 
 @pytest.fixture
@@ -218,6 +218,10 @@ def test_status_is_replaced_whole(path):
     assert write_status(path, {"done": 1})
     assert write_status(path, {"done": 2})
     assert read_status(path) == {"done": 2}
+    # half of one that a killed writer has left does not stay
+    status_path(path).with_name(f"{status_path(path).name}.new").write_text('{"do')
+    assert write_status(path, {"done": 3})
+    assert read_status(path) == {"done": 3}
     assert len(os.listdir(path.parent)) == 1
     assert not write_status(path / "nowhere", {})
 

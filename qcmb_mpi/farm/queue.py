@@ -13,7 +13,7 @@ Pure: it knows neither clock nor messages, and of seats only their numbers.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,7 +139,7 @@ class Queue:
         return seat not in shunned or all(other in shunned for other in living)
 
     def take(
-        self, seat: int, seconds: float, living: Iterable[int], left: float = float("inf")
+        self, seat: int, seconds: float, living: Callable[[], Iterable[int]], left: float = float("inf")
     ) -> NDArray[np.int64]:
         """The next batch for a seat: one retried task, or fresh ones worth that many seconds.
 
@@ -150,7 +150,7 @@ class Queue:
         seconds
             Work that is wanted.
         living
-            All seats that could compute.
+            Gives all seats that could compute; asked when needed, since there may be thousands.
         left
             Seconds in which all of it has to end.
 
@@ -159,31 +159,30 @@ class Queue:
         (n,) int64
             Empty if there is nothing for this seat.
         """
-        if self._retries:
-            others = list(living)
-            for _ in range(len(self._retries)):
-                task = self._retries.popleft()
-                if not self._in_time(task, left):
-                    self._late.append(task)
-                elif self.may_take(seat, task, others):
-                    return np.array([task], dtype=np.int64)
-                else:
-                    self._retries.append(task)
+        task = self._take_one(self._retries, seat, living, left)
+        if task is not None:
+            return np.array([task], dtype=np.int64)
         tasks = self._fresh(seconds, left)
         self._n_fresh -= len(tasks)
         return tasks
 
-    def take_wide(self, seat: int, living: Iterable[int], left: float = float("inf")) -> int | None:
+    def take_wide(
+        self, seat: int, living: Callable[[], Iterable[int]], left: float = float("inf")
+    ) -> int | None:
         """A task for a node of its own that a seat may begin; parameters as in :meth:`take`."""
-        others = list(living)
-        for _ in range(len(self._wide)):
-            task = self._wide.popleft()
+        return self._take_one(self._wide, seat, living, left)
+
+    def _take_one(
+        self, tasks: deque[int], seat: int, living: Callable[[], Iterable[int]], left: float
+    ) -> int | None:
+        for _ in range(len(tasks)):
+            task = tasks.popleft()
             if not self._in_time(task, left):
                 self._late.append(task)
-            elif self.may_take(seat, task, others):
+            elif self.may_take(seat, task, living()):
                 return task
             else:
-                self._wide.append(task)
+                tasks.append(task)
         return None
 
     def _in_time(self, task: int, left: float) -> bool:

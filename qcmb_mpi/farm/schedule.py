@@ -61,6 +61,7 @@ out or the grace is over.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -312,7 +313,7 @@ class Schedule:
     def _feed(self, now: float) -> list[Command]:
         """Give work to seats that have none, then to those that will soon have none."""
         commands: list[Command] = []
-        for number in list(self._seats.idle):
+        for number in list(self._seats.idle) if self._queue.n_ready else ():
             if not self._queue.n_ready:
                 break
             commands += self._serve(self._seats[number], now)
@@ -331,18 +332,22 @@ class Schedule:
             return []
         begin = max(seat.dry_at, now)
         seconds = 0.0 if doubted else max(self._batch_seconds(), self._ahead() - (begin - now))
-        tasks = self._queue.take(seat.number, seconds, self._candidates(now), self._until - begin)
+        tasks = self._queue.take(seat.number, seconds, partial(self._candidates, now), self._until - begin)
         return [self._send(seat, tasks, begin)] if len(tasks) else []
 
     def _feed_nodes(self, now: float) -> list[Command]:
         """Give tasks that need a node for themselves to nodes on which nothing is computed."""
         commands: list[Command] = []
+        busy: set[int] = set()
         for number in list(self._seats.idle):
             seat = self._seats[number]
-            here = self._seats.on(seat.node)
-            if not self.may_serve(seat, now) or any(other.held for other in here):
+            if seat.node in busy or not self.may_serve(seat, now):
                 continue
-            task = self._queue.take_wide(seat.number, self._candidates(now), self._until - now)
+            here = self._seats.on(seat.node)
+            if any(other.held for other in here):
+                busy.add(seat.node)
+                continue
+            task = self._queue.take_wide(seat.number, partial(self._candidates, now), self._until - now)
             if task is not None:
                 self._taken[seat.node] = seat.number
                 commands.append(self._send(seat, np.array([task]), now, width=len(here)))

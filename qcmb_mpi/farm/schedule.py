@@ -36,7 +36,8 @@ those to be tried again.
 
 A seat gets a batch of tasks worth a fraction of a second, and the next one shortly before it is
 through with the last, so it never waits for the master.  Batches shrink towards the end, so that
-all seats end together.  Behind tasks of unknown duration a seat gets nothing until it has answered.
+all seats end together.  Behind tasks of unknown duration a seat gets nothing until it has answered,
+nor behind tasks that take longer than they should; a seat that is slow in all of them gets less.
 
 What a failure costs depends on its kind:
 
@@ -247,7 +248,9 @@ class Schedule:
         seat.held -= numbers
         if seat.held:
             held = np.fromiter(seat.held, dtype=np.int64, count=len(seat.held))
-            self._seats.expect(seat, at + float(np.nansum(self.model.seconds(held))), self._ahead())
+            seconds = seat.pace * float(np.nansum(self.model.seconds(held)))
+            self._seats.expect(seat, at + seconds, self._ahead())
+            seat.answer_by = seat.dry_at
         return wanted
 
     def _learn(self, seat: Seat, tasks: NDArray[np.int64], walls: NDArray[np.float64]) -> None:
@@ -259,6 +262,9 @@ class Schedule:
             self._queue.probe_again(int(tasks[0]))
         if len(tasks) > cold:
             self.model.observe(tasks[cold:], walls[cold:])
+            expected = float(self.model.seconds(tasks[cold:]).sum())
+            if expected > 0.0:
+                seat.pace += 0.5 * (float(walls[cold:].sum()) / expected - seat.pace)
 
     def _judge(self, seat: Seat, tasks: NDArray[np.int64]) -> list[Command]:
         """Set aside what is proven broken by these successes; what failed there gets its tries back."""
@@ -318,6 +324,8 @@ class Schedule:
                 break
             commands += self._serve(self._seats[number], now)
         while self._queue.n_ready and (seat := self._seats.pop_due(now)) is not None:
+            if now > seat.answer_by + self.policy.batch:
+                continue  # it is slow or hangs: nothing more before it has answered
             if seat.dry_at - self._ahead() <= now:
                 commands += self._serve(seat, now)
             else:  # batches have become shorter meanwhile
@@ -330,8 +338,8 @@ class Schedule:
         doubted = self._trust.doubted(seat.number)
         if not self.may_serve(seat, now) or (doubted and seat.held):
             return []
-        begin = max(seat.dry_at, now)
-        seconds = 0.0 if doubted else max(self._batch_seconds(), self._ahead() - (begin - now))
+        begin = max(seat.dry_at, now) if seat.held else now
+        seconds = 0.0 if doubted else max(self._batch_seconds(), self._ahead() - (begin - now)) / seat.pace
         tasks = self._queue.take(seat.number, seconds, partial(self._candidates, now), self._until - begin)
         return [self._send(seat, tasks, begin)] if len(tasks) else []
 
@@ -355,11 +363,13 @@ class Schedule:
 
     def _send(self, seat: Seat, tasks: NDArray[np.int64], begin: float, width: int = 1) -> Send:
         self.state[tasks] = State.OUT
+        first = not seat.held
         seat.held.update(tasks.tolist())
         self._seats.idle.pop(seat.number, None)
         seconds = self.model.seconds(tasks)
         if np.isfinite(seconds).all():
-            self._seats.expect(seat, begin + float(seconds.sum()), self._ahead())
+            self._seats.expect(seat, begin + seat.pace * float(seconds.sum()), self._ahead())
+            seat.answer_by = seat.dry_at if first else seat.answer_by
         if not self.model.measured[self.model.blocks(tasks[:1])].all():
             self._seats.unsure.add(seat.number)
         sturdiness = np.zeros(len(tasks), dtype=np.int64)

@@ -32,6 +32,10 @@ class Seat:
         When it will probably have computed all it holds.
     due_at
         When it is to get its next batch.
+    answer_by
+        When it will have answered something, unless it is slow or hangs.
+    pace
+        How many times as long as expected its tasks take.
     heard
         When it last gave a sign of life.
     """
@@ -43,6 +47,8 @@ class Seat:
     held: set[int] = field(default_factory=set)
     dry_at: float = 0.0
     due_at: float = 0.0
+    answer_by: float = 0.0
+    pace: float = 1.0
     heard: float = 0.0
 
 

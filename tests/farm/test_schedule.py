@@ -297,8 +297,24 @@ def test_two_seats_are_busy_nearly_all_the_time(milliseconds, n_tasks):
 
 def test_a_thousand_seats_stay_busy_until_the_tail():
     rng = np.random.default_rng(1)
-    seconds = rng.uniform(1.0, 100.0, 20_000)
-    s = schedule(20_000, Policy(seats=1000), costs=seconds)
+    seconds = rng.uniform(1.0, 100.0, 5_000)
+    s = schedule(5_000, Policy(seats=1000), costs=seconds)
     simulation = Simulation(s, 1000, seconds)
     simulation.run()
     assert simulation.busy / (1000 * simulation.now) > 0.95
+
+
+def test_a_seat_that_hangs_gets_no_more_than_one_batch_behind():
+    s = schedule(1000)
+    warmed_up(s, 10.0)
+    for second in range(1, 100):
+        s.handle(Tick(), 0.5 * second)
+    assert len(s._seats[0].held) == 2
+
+
+def test_a_slow_seat_is_not_what_the_others_wait_for_in_the_end():
+    seconds = np.full(3000, 0.2)
+    simulation = Simulation(schedule(3000), 20, seconds, faults=Faults(slow=0.1), seed=5)
+    simulation.run()
+    assert simulation.busy / simulation.available > 0.9
+    assert simulation.busy > 1.05 * seconds.sum()  # there was one

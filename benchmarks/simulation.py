@@ -25,9 +25,10 @@ from qcmb_mpi.farm.policy import Policy
 from qcmb_mpi.farm.schedule import Schedule
 from qcmb_mpi.farm.simulate import Faults, Simulation
 
-HEARTBEAT = 30.0  # s, and the silence that is borne is four times as long: as a job has them
+SILENCE = 120.0  # s that are borne, four heartbeats: as a job has it
 BLOCKS = 3  # of alike tasks, as monomers, dimers and trimers are
 SCATTER = 0.2
+PER_NODE = 64  # ranks
 FAULTS = Faults(
     crash=1e-3,
     convergence=5e-3,
@@ -70,19 +71,19 @@ def simulate(ranks: int, tasks: int, seed: int, faults: Faults) -> dict[str, flo
     expected = np.sort(random.uniform(1.0, 100.0, tasks))
     seconds: NDArray[np.float64] = expected * np.exp(SCATTER * random.standard_normal(tasks))
     starts = np.linspace(0, tasks, BLOCKS, endpoint=False).astype(np.int64)
-    policy = Policy(silence=4 * HEARTBEAT, seats=ranks)
-    schedule = Timed(CostModel(expected.astype(np.float32), starts), np.zeros(tasks, dtype=bool), policy)
+    policy = Policy(silence=SILENCE, seats=ranks)
+    nodes = {rank: rank // PER_NODE for rank in range(ranks)}
+    model = CostModel(expected.astype(np.float32), starts)
+    schedule = Timed(model, np.zeros(tasks, dtype=bool), policy, nodes)
     tail = Tail()
-    simulation = Simulation(
-        schedule, ranks, seconds, faults=faults, seed=seed, heartbeat=HEARTBEAT, report=0.2, watch=tail
-    )
+    simulation = Simulation(schedule, ranks, seconds, faults=faults, seed=seed, report=0.2, watch=tail)
     begin = time.monotonic()
     simulation.run()
     wall = time.monotonic() - begin
     return {
         "until_tail": tail.busy or 0.0,
         "whole": simulation.busy / simulation.available,
-        "again": 1.0 - simulation.useful / simulation.busy,
+        "again": max(0.0, 1.0 - simulation.useful / simulation.busy),
         "failed": schedule.n_failed,
         "events": simulation.events,
         "event": schedule.seconds / simulation.events,

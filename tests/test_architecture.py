@@ -131,7 +131,7 @@ def test_the_pure_modules_import_nothing_else_of_ours(module: str) -> None:
 
 def test_the_state_machine_knows_no_clock_no_file_and_no_socket() -> None:
     outside = {name.split(".")[0] for name, _ in imports(ROOT / "farm" / "schedule.py")}
-    assert outside <= {"__future__", "collections", "dataclasses", "enum", "heapq", "numpy", "qcmb_mpi"}
+    assert outside <= {"__future__", "collections", "functools", "numpy", "qcmb_mpi"}
 
 
 def test_the_arithmetic_imports_numpy_and_in_functions_qcmanybody() -> None:

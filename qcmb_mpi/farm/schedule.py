@@ -162,10 +162,9 @@ class Schedule:
     @property
     def next_due(self) -> float:
         """When the schedule wants its next Tick at the latest."""
-        times = [self._seats.next_due] if self._queue.n_ready else []
         if self._stop_at is not None:
-            times.append(self._stop_at)
-        return min(times, default=float("inf"))
+            return self._stop_at
+        return self._seats.next_due if self._queue.n_ready else float("inf")
 
     @property
     def impatient(self) -> bool:
@@ -264,7 +263,7 @@ class Schedule:
             self.model.observe(tasks[cold:], walls[cold:])
             expected = float(self.model.seconds(tasks[cold:]).sum())
             if expected > 0.0:
-                seat.pace += 0.5 * (float(walls[cold:].sum()) / expected - seat.pace)
+                seat.pace = max(0.1, 0.5 * (seat.pace + float(walls[cold:].sum()) / expected))
 
     def _judge(self, seat: Seat, tasks: NDArray[np.int64]) -> list[Command]:
         """Set aside what is proven broken by these successes; what failed there gets its tries back."""

@@ -35,7 +35,7 @@ from qcmb_mpi.farm.schedule import Schedule
 __all__ = ["Faults", "Simulation"]
 
 SLOWNESS = 10.0  # how many times as long a slow seat takes
-HANGING = 20.0  # seconds after which the runner of a try that hangs is killed
+HANGING = 20.0  # seconds after which the runner of a try that hangs is killed at the latest
 NOTHING = np.empty(0, dtype=np.int64)
 NO_TIME = np.empty(0)
 
@@ -54,9 +54,11 @@ class Faults:
         Per try: it goes on until its runner is killed.
     poison
         Tasks that crash wherever they run.
+    wrong
+        Tasks whose input is wrong.
     lost
-        Per try: the seat dies in it, with all answers that it has not sent yet, and does not come back.
-        Seat 0 never does: it is on the rank of the master.
+        Per try: the seat dies in it, with all answers that it has not sent yet, or just after it, and
+        does not come back.  Seat 0 never does: it is on the rank of the master.
     untold
         Per lost seat: nobody tells; its silence has to.
     slow
@@ -77,6 +79,7 @@ class Faults:
     memory: float = 0.0
     hang: float = 0.0
     poison: frozenset[int] = frozenset()
+    wrong: frozenset[int] = frozenset()
     lost: float = 0.0
     untold: float = 0.0
     slow: float = 0.0
@@ -131,8 +134,6 @@ class Simulation:
         Seconds of answers that a seat collects into one message.
     tick
         Seconds between two ticks at most.
-    heartbeat
-        Seconds after which a seat gives a sign of life if it has said nothing.
     stop_at
         When the job is asked to stop.
     grace
@@ -163,7 +164,6 @@ class Simulation:
         latency: float = 1e-3,
         report: float = 0.05,
         tick: float = 1.0,
-        heartbeat: float = float("inf"),
         stop_at: float | None = None,
         grace: float = 10.0,
         watch: Callable[[Simulation, Event, Sequence[Command]], None] | None = None,
@@ -200,14 +200,14 @@ class Simulation:
         self._latency = latency
         self._report = report
         self._tick = tick
-        self._heartbeat = heartbeat
+        self._heartbeat = silence / 4  # as a job has it
         self._watch = watch
         self._serial = itertools.count()
         self._queue: list[tuple[float, int, Event | _Sign]] = []
         for number in range(n_seats):
             self._post(latency, Joined(number))
-            if heartbeat < float("inf"):
-                self._post(latency + heartbeat, _Sign(number, repeat=True))
+            if silence < float("inf"):
+                self._post(latency + self._heartbeat, _Sign(number, repeat=True))
         self._post(tick, Tick())
         if stop_at is not None:
             self._post(stop_at, StopAsked(grace))
@@ -251,8 +251,8 @@ class Simulation:
 
     def _obey(self, command: Command, event: Event) -> None:
         match command:
-            case Send(seat, tasks, sturdiness, _, _):
-                self._compute(seat, tasks, sturdiness)
+            case Send():
+                self._compute(command)
             case Keep(wanted):
                 assert isinstance(event, Answered)
                 if wanted.any():
@@ -261,25 +261,34 @@ class Simulation:
             case Finish():
                 self.finish = command
 
-    def _compute(self, number: int, tasks: NDArray[np.int64], sturdiness: NDArray[np.int64]) -> None:
+    def _compute(self, work: Send) -> None:
         """A seat receives work: lay out when its answers and mishaps will arrive."""
-        seat = self._seats[number]
+        number, seat = work.seat, self._seats[work.seat]
         if seat.dies_at < float("inf") or not seat.reached(self.now + self._latency):
             return
         begin = at = max(seat.free_at, self.now + self._latency)
         done: list[int] = []
         sent_at = at
-        for task, tries in zip(tasks.tolist(), sturdiness.tolist(), strict=True):
+        for task, tries, limit in zip(
+            work.tasks.tolist(), work.sturdiness.tolist(), work.limits.tolist(), strict=True
+        ):
             fate = self._fate(number, task, tries)
-            at += HANGING if fate is Kind.TIMEOUT else float(self._seconds[task]) * seat.slowness
+            lasts = HANGING if fate is Kind.TIMEOUT else float(self._seconds[task]) * seat.slowness
+            if lasts > limit:
+                fate, lasts = Kind.TIMEOUT, limit
+            at += lasts
             if fate is None:
                 done.append(task)
                 if at - sent_at < self._report:
                     continue
             if fate is Kind.LOST:
-                seat.dies_at = at
+                dies_at = at
+                if self._happens(0.5):
+                    self._answer(number, [*done, task], at)
+                    dies_at += self._latency
+                seat.dies_at = dies_at
                 if not self._happens(self._faults.untold):
-                    self._post(at - self.now + self._latency, Lost(number))
+                    self._post(dies_at - self.now + self._latency, Lost(number))
                 break
             self._answer(number, done, at)
             done, sent_at = [], at
@@ -294,6 +303,8 @@ class Simulation:
         """Whether and how a try fails."""
         if task in self._faults.poison:
             return Kind.CRASH
+        if task in self._faults.wrong:
+            return Kind.INPUT
         for kind, rate in self._mishaps:
             spared = sturdiness if kind is Kind.CONVERGENCE else number == 0 and kind is Kind.LOST
             if not spared and self._happens(rate):

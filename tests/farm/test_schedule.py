@@ -1,13 +1,9 @@
-"""The schedule, driven by a virtual machine with seeded faults: nothing lost or twice, always an end."""
+"""The rules of the schedule, one by one; what holds whatever goes wrong is in test_simulation.py."""
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from qcmb_mpi.engine.failures import Kind
 from qcmb_mpi.farm.cost import CostModel
@@ -49,94 +45,6 @@ def answer(seat: int, *tasks: int, wall: float = 1.0) -> Answered:
 
 def kept(commands) -> list[bool]:
     return next(c.wanted.tolist() for c in commands if isinstance(c, Keep))
-
-
-def assert_every_task_in_one_place(simulation: Simulation, *_) -> None:
-    s = simulation.schedule
-    counts = Counter(s.state.tolist())
-    assert counts[State.DONE] == s.n_done
-    assert counts[State.FAILED] == s.n_failed
-    assert counts[State.WAITING] == s.n_waiting
-    assert sorted(s._queue.tasks) == np.flatnonzero(s.state == State.WAITING).tolist()
-    held = Counter(t for seat in s._seats for t in seat.held if s.state[t] == State.OUT)
-    assert sorted(held) == np.flatnonzero(s.state == State.OUT).tolist()
-    assert set(held.values()) <= {1}
-    assert simulation.kept.max(initial=0) <= 1
-    if s._stop_at is None and not s.finished:
-        for seat in s._seats:
-            if not seat.gone and not seat.held and s.may_serve(seat, simulation.now):
-                others = list(s._candidates(simulation.now))
-                alone = not any(other.held for other in s._seats.on(seat.node))
-                for task in s._queue.ready or (s._queue.wide if alone else []):
-                    assert not s._queue.may_take(seat.number, task, others), f"{seat} idles beside {task}"
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    seed=st.integers(0, 2**32 - 1),
-    n_tasks=st.integers(0, 60),
-    n_seats=st.integers(1, 7),
-    rate=st.sampled_from([0.0, 0.05, 0.3]),
-    retries=st.integers(0, 3),
-    stop_at=st.sampled_from([None, 0.0, 0.7, 3.0]),
-    blocks=st.integers(1, 4),
-    n_nodes=st.integers(1, 3),
-    until=st.sampled_from([float("inf"), 1.0, 5.0]),
-)
-def test_whatever_goes_wrong_nothing_is_lost_or_counted_twice_and_every_run_ends(
-    seed, n_tasks, n_seats, rate, retries, stop_at, blocks, n_nodes, until
-):
-    rng = np.random.default_rng(seed)
-    seconds = rng.exponential(0.3, n_tasks)
-    starts = np.unique(rng.integers(0, n_tasks + 1, blocks - 1)) if n_tasks else np.array([], dtype=int)
-    starts = np.unique(np.concatenate([[0], starts[starts < n_tasks]])).astype(np.int64)
-    s = Schedule(
-        CostModel((seconds + 0.01).astype(np.float32), starts),
-        rng.random(n_tasks) < 0.2,
-        Policy(max_retries=retries, silence=5.0),
-        nodes={seat: seat % n_nodes for seat in range(n_seats)},
-        until=until,
-    )
-    before = s.state == State.DONE
-    faults = Faults(
-        crash=rate,
-        convergence=rate,
-        memory=rate,
-        hang=rate,
-        lost=rate / 2,
-        silent=rate,
-        late=rate,
-        again=rate,
-        cut=rate,
-        untold=rate,
-        slow=rate,
-        poison=frozenset(rng.integers(0, max(n_tasks, 1), 2).tolist()) if rate else frozenset(),
-    )
-    simulation = Simulation(
-        s,
-        n_seats,
-        seconds,
-        faults=faults,
-        seed=seed,
-        stop_at=stop_at,
-        tick=0.5,
-        watch=assert_every_task_in_one_place,
-    )
-    finish = simulation.run(most_events=100_000)
-    assert finish.stopped == (s.n_done + s.n_failed < n_tasks)
-    assert (simulation.kept == (s.state == State.DONE) & ~before).all()
-    if not finish.stopped and rate == 0.0:
-        assert s.n_failed == 0
-
-
-def test_the_same_seed_gives_the_same_history():
-    def history() -> tuple[float, int]:
-        seconds = np.linspace(0.1, 2.0, 200)
-        simulation = Simulation(schedule(200), 4, seconds, faults=Faults(crash=0.1, lost=0.01), seed=7)
-        simulation.run()
-        return simulation.now, simulation.events
-
-    assert history() == history()
 
 
 def test_the_most_expensive_task_goes_first():
@@ -318,3 +226,10 @@ def test_a_slow_seat_is_not_what_the_others_wait_for_in_the_end():
     simulation.run()
     assert simulation.busy / simulation.available > 0.9
     assert simulation.busy > 1.05 * seconds.sum()  # there was one
+
+
+def test_after_a_stop_the_schedule_wants_to_be_asked_again_when_the_grace_is_over():
+    s = schedule(10_000)
+    warmed_up(s, 0.01)
+    s.handle(StopAsked(grace=10.0), 0.0)
+    assert s.next_due == 10.0

@@ -330,13 +330,13 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _convert(options: argparse.Namespace) -> int:
-    from qcmb_mpi.commands import convert
+    from qcmb_mpi.preparing import convert
 
     return convert(options)
 
 
 def _jobscript(options: argparse.Namespace) -> int:
-    from qcmb_mpi.commands import jobscript
+    from qcmb_mpi.preparing import jobscript
 
     return jobscript(options)
 

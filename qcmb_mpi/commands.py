@@ -1,13 +1,11 @@
-"""What each subcommand does with what the command line has parsed."""
+"""What the subcommands about a job do with what the command line has parsed."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
-import shlex
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,17 +13,16 @@ from typing import Any
 from qcmb_mpi.config import ExecutorConfig, merge
 from qcmb_mpi.equipment import examine
 from qcmb_mpi.errors import ExitCode, InputError, QcmbError, Stopped, TasksFailed
+from qcmb_mpi.files import beside, replace, writable
 from qcmb_mpi.inputs import Loaded, load
 from qcmb_mpi.inputs.fields import in_source
-from qcmb_mpi.inputs.notation import is_input, moved
 from qcmb_mpi.job import Options
 from qcmb_mpi.job import run as run_job
 from qcmb_mpi.logs import log, to_file
-from qcmb_mpi.report.failed import beside
+from qcmb_mpi.report import failed
 from qcmb_mpi.report.result_file import (
     ENDINGS,
     Form,
-    as_notation,
     failure_text,
     form_of_ending,
     serialised,
@@ -35,8 +32,6 @@ from qcmb_mpi.starting import Start, start
 
 __all__ = [
     "check",
-    "convert",
-    "jobscript",
     "plan",
     "plan_and_probe",
     "report",
@@ -48,7 +43,7 @@ __all__ = [
 
 def run(begin: Start, options: argparse.Namespace, flags: Mapping[str, Any]) -> int:
     """Compute an input; write the result; print the summary on rank 0."""
-    target = [(_beside(options.input, options.output, ENDINGS["json"]), Form())]  # until the input is read
+    target = [(beside(options.input, options.output, ENDINGS["json"]), Form())]  # until the input is read
 
     def loader() -> tuple[Loaded, ExecutorConfig, Options]:
         if options.log:
@@ -59,11 +54,15 @@ def run(begin: Start, options: argparse.Namespace, flags: Mapping[str, Any]) -> 
         target.append((output, form))
         checkpoint = None
         if not options.no_checkpoint:
-            checkpoint = _beside(options.input, config.checkpoint_file, ".checkpoint.h5")
-            _writable(checkpoint, "--checkpoint")
-        _writable(output, "--output")
+            checkpoint = beside(options.input, config.checkpoint_file, ".checkpoint.h5")
+            writable(checkpoint, "--checkpoint")
+        writable(output, "--output")
         progress = "none" if options.quiet else config.progress or "auto"
-        return loaded, config, Options(checkpoint, options.overwrite, progress, beside(checkpoint or output))
+        return (
+            loaded,
+            config,
+            Options(checkpoint, options.overwrite, progress, failed.beside(checkpoint or output)),
+        )
 
     try:
         result = run_job(begin, loader)
@@ -71,7 +70,7 @@ def run(begin: Start, options: argparse.Namespace, flags: Mapping[str, Any]) -> 
         if str(error):
             output, form = target[-1]
             try:
-                _replace(output, failure_text(_failure(error), form))
+                replace(output, failure_text(_failure(error), form))
             except OSError as problem:
                 log.warning("this could not be written to %s (%s)", output, problem.strerror)
         raise
@@ -177,7 +176,7 @@ def report(options: argparse.Namespace) -> int:
         require_matplotlib("--png")
     if output.resolve() == checkpoint.resolve():
         raise InputError("is the checkpoint itself; choose another name", "--output")
-    _writable(output, "--output")
+    writable(output, "--output")
     material = look(checkpoint)
     written: list[Path] = []
     try:
@@ -193,7 +192,7 @@ def report(options: argparse.Namespace) -> int:
             log.warning(
                 "the page has no plots, since matplotlib is not installed: pip install 'qcmb-mpi[plot]'"
             )
-        _replace(output, page(gathered))
+        replace(output, page(gathered))
     except OSError as error:
         raise InputError(
             f"{error.filename or output}: cannot be written ({error.strerror}); choose another place"
@@ -203,144 +202,6 @@ def report(options: argparse.Namespace) -> int:
     for path in written:
         print(f"  {path}")
     return ExitCode.FINISHED
-
-
-def convert(options: argparse.Namespace) -> int:
-    """Write the input files for the structures in a file."""
-    from qcmb_mpi import converting
-    from qcmb_mpi.inputs.job_file import Calculation
-
-    source = Path(options.structure)
-    if is_input(source):
-        return _rewrite(source, options)
-    _require(options)
-    output = _beside(options.structure, options.output or options.target, ".json")
-    _writable(output, "--output")
-    calculation = Calculation(
-        program=options.program,
-        method=options.method,
-        basis=options.basis,
-        driver=options.driver,
-        max_nbody=options.max_nbody,
-        bsse=tuple(word.strip() for word in options.bsse.split(",")),
-        keywords=_keywords(options.keywords),
-    )
-    cutting = converting.Cutting(options.fragments, options.by, options.charges, options.multiplicities)
-    cache_dir = converting.cache_folder(output)
-    jobs = converting.convert(source, options.frame, cutting, calculation, cache_dir)
-    paths = converting.targets(output, len(jobs))
-    stale = converting.left_over(output, paths)
-    converting.check_targets(paths, source, stale, overwrite=options.overwrite)
-    for path, job in zip(paths, jobs, strict=True):
-        try:
-            _replace(path, job.text)
-        except OSError as error:
-            raise InputError(f"cannot write {path} ({error.strerror}); choose another", "--output") from None
-    for path in stale:
-        path.unlink(missing_ok=True)
-    print(converting.summaries(options.structure, [job.summary for job in jobs]), flush=True)
-    for warning in converting.gathered([job.warnings for job in jobs]):
-        print(f"qcmb_mpi: WARNING: {warning}", file=sys.stderr)
-    if stale:
-        print(converting.removed(stale))
-    print(converting.how_to_run(output, len(jobs)))
-    return ExitCode.FINISHED
-
-
-def _require(options: argparse.Namespace) -> None:
-    missing = [
-        "--" + name.replace("_", "-")
-        for name in ("program", "method", "max_nbody", "bsse")
-        if getattr(options, name) is None
-    ]
-    if missing:
-        raise InputError(
-            f"{options.structure} is a structure; what to compute is missing: {', '.join(missing)}"
-        )
-
-
-def _rewrite(source: Path, options: argparse.Namespace) -> int:
-    """QCManyBody's ``convert INPUT OUTPUT``: an input file in the other notation."""
-    given = options.output or options.target
-    if given is None:
-        raise InputError(f"{source} is an input; name the file to convert it to", "--output")
-    target = Path(given)
-    notation = form_of_ending(target.suffix)
-    if notation not in ("json", "yaml"):
-        raise InputError(f"{target}: expected a name that ends with .json, .yaml or .yml", "--output")
-    _writable(target, "--output")
-    if target.exists() and not options.overwrite:
-        raise InputError(f"{target} exists; --overwrite replaces it", "--output")
-    _replace(target, as_notation(moved(source, target), Form(notation)))
-    if not options.quiet:
-        print(f"Input: {target}")
-    return ExitCode.FINISHED
-
-
-def _keywords(text: str | None) -> dict[str, Any]:
-    try:
-        keywords = {} if text is None else json.loads(text)
-    except ValueError as error:
-        raise InputError(f"is no JSON ({error})", "--keywords") from None
-    if not isinstance(keywords, dict):
-        raise InputError('expected a JSON object such as {"conv_tol": 1e-9}', "--keywords")
-    return keywords
-
-
-def jobscript(options: argparse.Namespace) -> int:
-    """Write the script with which a queueing system runs an input to its end."""
-    from qcmb_mpi import jobscript as script
-    from qcmb_mpi.jobscript_text import jobscript_text
-
-    loaded = load(options.input)
-    config = merge({"plugins": options.plugins}, loaded.execution, os.environ)
-    n_tasks = plan_as_dict(loaded.problem)["n_tasks"]
-    output = _beside(options.input, options.output, f".{options.system}.sh")
-    request = script.Request(
-        system=options.system,
-        script=output.name,
-        input=os.path.relpath(options.input, output.parent),
-        checkpoint=config.checkpoint_file
-        or os.path.relpath(_beside(options.input, None, ".checkpoint.h5"), output.parent),
-        nodes=options.nodes,
-        ntasks_per_node=options.ntasks_per_node,
-        time=script.parse_time(options.time),
-        cpus_per_task=options.cpus_per_task,
-        memory=None if options.memory is None else script.parse_memory(options.memory),
-        queue=options.queue,
-        account=options.account,
-        launcher=script.parse_launcher(options.launcher),
-        plugins=tuple(
-            os.path.relpath(name, output.parent) if name.endswith(".py") else name
-            for name in options.plugins or ()
-        ),
-        setup=tuple(options.setup or _this_python()),
-    )
-    _writable(output, "--output")
-    if output.exists() and output.samefile(options.input):
-        raise InputError(f"{output} is the input itself; choose another name", "--output")
-    if output.exists() and not options.overwrite:
-        raise InputError(f"{output} exists already; choose another name or add --overwrite", "--output")
-    _replace(output, jobscript_text(request).rstrip("\n"))
-    _warn(loaded)
-    if request.ranks > n_tasks:
-        print(
-            f"qcmb_mpi: WARNING: {request.ranks:,} ranks for {n_tasks:,} tasks: some will never have work; "
-            "lower --nodes or --ntasks-per-node",
-            file=sys.stderr,
-        )
-    folder = "" if output.parent == Path() else f"cd {shlex.quote(str(output.parent))} && "
-    print(f"Wrote {output}: {request.summary()}. Look it through, then submit it in its folder:")
-    print(f"  {folder}{request.submit}")
-    return ExitCode.FINISHED
-
-
-def _this_python() -> list[str]:
-    """The line of shell that puts the Python of this process in front of others."""
-    folder = Path(sys.executable).parent
-    if str(folder) in os.defpath.split(":") or folder == Path("/usr/local/bin"):
-        return []  # it is on every PATH, and must not get in front of the site's modules
-    return [f'export PATH={shlex.quote(str(folder))}:"$PATH"']
 
 
 def check(options: argparse.Namespace) -> int:
@@ -355,11 +216,6 @@ def _warn(loaded: Loaded) -> None:
         print(f"qcmb_mpi: WARNING: {warning}", file=sys.stderr)
 
 
-def _beside(source: str, given: str | None, ending: str) -> Path:
-    path = Path(source)
-    return Path(given) if given else path.parent / (path.stem + ending)
-
-
 def _result_file(options: argparse.Namespace, section: Mapping[str, Any]) -> tuple[Path, Form]:
     """Name and form of the result: flags, else the input's ``output`` section, else beside the input."""
     given = options.output
@@ -369,28 +225,13 @@ def _result_file(options: argparse.Namespace, section: Mapping[str, Any]) -> tup
     chosen = chosen or (form_of_ending(Path(given).suffix) if given else None) or "json"
     pretty, timings = section.get("pretty"), section.get("include_timings")
     form = Form(chosen, pretty is None or pretty, timings is None or timings)
-    return _beside(options.input, given, ENDINGS[chosen]), form
-
-
-def _writable(path: Path, flag: str) -> None:
-    folder = path.parent
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; expected the name of a file", flag)
-    if not folder.is_dir():
-        raise InputError(f"the folder {folder} does not exist; create it or choose another", flag)
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise InputError(
-            f"cannot write in the folder {folder} ({error.strerror}); choose another", flag
-        ) from None
+    return beside(options.input, given, ENDINGS[chosen]), form
 
 
 def _write(path: Path, text: str) -> None:
     """Write a result; a job whose result cannot be written is stopped early."""
     try:
-        _replace(path, text)
+        replace(path, text)
     except OSError as error:
         raise Stopped(
             f"the result could not be written to {path} ({error.strerror}); all tasks are in the checkpoint, "
@@ -399,20 +240,6 @@ def _write(path: Path, text: str) -> None:
             0,
             {},
         ) from None
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write under a temporary name and rename, so that nobody sees half a file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(temporary, "w") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _failure(error: TasksFailed | Stopped) -> dict[str, Any]:

@@ -22,6 +22,7 @@ FORBIDDEN = {
     "engine": ("farm", "store", "inputs", "report", "job", "computer", "commands", "cli", "config"),
     "inputs": ("engine", "farm", "store", "report", "job", "computer", "commands", "cli", "converting"),
     "converting": ("engine", "farm", "store", "job", "computer", "commands", "cli", "watching"),
+    "preparing": ("engine", "farm", "store", "job", "computer", "commands", "cli", "watching"),
     "store": ("farm", "engine", "inputs", "report", "job", "computer", "commands", "cli", "problem"),
     "report": ("job", "computer", "commands", "cli", "inputs"),
     "farm": ("inputs", "store", "report", "job", "computer", "commands", "cli"),
@@ -53,6 +54,7 @@ ONLY = {
     "farm.trust": (),
     "inputs.bonds": ("qcmb_mpi.inputs.elements",),
     "farm.launcher": ("qcmb_mpi.errors",),
+    "files": ("qcmb_mpi.errors",),
     "jobscript": ("qcmb_mpi.errors",),
     "jobscript_text": ("qcmb_mpi.jobscript",),
     "farm.messages": ("qcmb_mpi.engine.base", "qcmb_mpi.engine.failures", "qcmb_mpi.expansion.plan"),
@@ -180,7 +182,7 @@ def test_the_package_and_its_command_line_import_nothing_heavy(module: str) -> N
 
 
 def test_a_rank_imports_no_engine_and_without_a_launcher_no_mpi() -> None:
-    statement = "import qcmb_mpi.job, qcmb_mpi.commands, qcmb_mpi.computer"
+    statement = "import qcmb_mpi.job, qcmb_mpi.commands, qcmb_mpi.preparing, qcmb_mpi.computer"
     assert not loaded_by(statement, "mpi4py", "pyscf", "tblite", "qcengine")
 
 

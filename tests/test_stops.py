@@ -64,8 +64,8 @@ def test_two_interrupts_at_the_terminal_end_an_mpi_job_at_once(program: Program,
     running.interrupt()
     time.sleep(0.5)
     running.interrupt()
-    finished = running.wait(8)  # a single one waits ten seconds for what is being computed
-    assert finished.code != 0
+    # a single one waits ten seconds for what is being computed; the code is the launcher's own, and may be any
+    finished = running.wait(8)
     assert "Traceback" not in finished.err, finished
     assert not running.left_behind()
     job.release()

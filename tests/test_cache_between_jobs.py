@@ -52,6 +52,7 @@ WAYS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("driver", "kept"), [("energy", ("--no-checkpoint",)), ("gradient", ())])
 def test_a_second_job_computes_nothing_and_has_the_bits_of_the_first(
     program: Program, driver: str, kept: tuple[str, ...]
@@ -84,6 +85,7 @@ def test_a_second_job_computes_nothing_and_has_the_bits_of_the_first(
         assert "First task begun" not in page
 
 
+@pytest.mark.slow
 def test_hessians_come_out_of_the_cache_as_they_were(program: Program) -> None:
     level = {"program": "pyscf", "method": "hf", "basis": "sto-3g"}
     program.write(
@@ -96,6 +98,7 @@ def test_hessians_come_out_of_the_cache_as_they_were(program: Program) -> None:
     assert bits_of(program.read("input.result.json")) == first
 
 
+@pytest.mark.slow
 def test_a_reordered_and_a_grown_cluster_and_one_with_a_moved_fragment_reuse_what_is_the_same(
     program: Program,
 ) -> None:
@@ -151,6 +154,7 @@ def test_two_jobs_at_once_share_one_cache(program: Program, mpi: Mpi) -> None:
     assert bits_of(program.read("a.result.json")) == bits_of(program.read("b.result.json"))
 
 
+@pytest.mark.slow
 def test_a_stopped_job_contributes_what_it_has_and_a_finished_checkpoint_too(program: Program) -> None:
     toy = Toy(program, 6)
     toy.write_input(n_workers=2)
@@ -173,6 +177,7 @@ def test_a_stopped_job_contributes_what_it_has_and_a_finished_checkpoint_too(pro
     assert counts(program) == (0, 0, 41)
 
 
+@pytest.mark.slow
 def test_another_version_of_the_program_is_another_answer(program: Program) -> None:
     toy = Toy(program, 3, "toy_program")
     toy.write_input(max_nbody=2)
@@ -187,6 +192,7 @@ def test_another_version_of_the_program_is_another_answer(program: Program) -> N
     assert counts(program) == (6, 0, 0)
 
 
+@pytest.mark.slow
 def test_a_job_that_keeps_records_takes_nothing_but_contributes(program: Program) -> None:
     toy = Toy(program, 3)
     toy.write_input(max_nbody=2)
@@ -202,6 +208,7 @@ def test_a_job_that_keeps_records_takes_nothing_but_contributes(program: Program
     assert counts(program) == (0, 0, 6)
 
 
+@pytest.mark.slow
 def test_tasks_that_failed_are_not_shared(program: Program) -> None:
     toy = Toy(program, 3)
     toy.write_input(max_nbody=2, max_retries=0)

@@ -23,6 +23,7 @@ def test_ten_waters_from_a_structure_to_a_result(program: Program) -> None:
     assert -0.3 < result["return_result"] < -0.05  # ten waters hold together, in hartree
 
 
+@pytest.mark.slow
 def test_the_jobs_of_two_frames_share_what_they_have_in_common(program: Program) -> None:
     pytest.importorskip("tblite")
     first = WATERS.read_text().rstrip("\n").split("\n")

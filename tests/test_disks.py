@@ -87,6 +87,7 @@ WAYS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_a_disk_that_fills_up_under_a_job(
     program: Program, mpi: Mpi, disk: Path, way: dict[str, int]
@@ -135,6 +136,7 @@ def turning_disk(program: Program) -> Iterator[tuple[Path, Callable[[], None], C
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_a_disk_that_turns_read_only_under_a_job(
     program: Program, turning_disk: Any, undisturbed: Any
 ) -> None:
@@ -156,6 +158,7 @@ def test_a_disk_that_turns_read_only_under_a_job(
     assert goes_on(program, job) == undisturbed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["file", "folder"])
 def test_a_checkpoint_that_is_deleted_under_a_job(program: Program, undisturbed: Any, what: str) -> None:
     folder = program.folder / "work"
@@ -177,6 +180,7 @@ def test_a_checkpoint_that_is_deleted_under_a_job(program: Program, undisturbed:
     assert goes_on(program, job) == undisturbed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("way", "locks"),
     [
@@ -210,6 +214,7 @@ def test_of_two_jobs_on_one_checkpoint_one_computes_and_the_other_says_who(
     assert not [name for name in program.files() if "lock" in name.replace("no_locks", "")]
 
 
+@pytest.mark.slow
 def test_a_lock_without_flock_is_renewed_while_a_long_task_has_nothing_to_save(program: Program) -> None:
     job = Sleeper(program, n_atoms=1, max_nbody=1)
     job.write_input(60)

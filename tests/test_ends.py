@@ -29,6 +29,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Any:
 # ---- killed -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_whichever_process_of_a_job_is_killed_the_others_end_and_the_next_run_goes_on(
     program: Program, mpi: Mpi, undisturbed: Any
@@ -55,6 +56,7 @@ def test_whichever_process_of_a_job_is_killed_the_others_end_and_the_next_run_go
     assert bits_of(job.finish(ranks=2)) == undisturbed
 
 
+@pytest.mark.slow
 def test_a_local_job_that_is_killed_takes_its_runners_with_it(program: Program, undisturbed: Any) -> None:
     job = Sleeper(program)
     job.write_input(0.2, n_workers=2)
@@ -66,6 +68,7 @@ def test_a_local_job_that_is_killed_takes_its_runners_with_it(program: Program, 
     assert bits_of(job.finish()) == undisturbed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_where_the_parent_of_runners_is_killed_another_takes_over(
     program: Program, mpi: Mpi, undisturbed: Any, way: dict[str, int]
@@ -108,6 +111,7 @@ def test_a_parent_of_runners_that_is_killed_again_and_again_ends_the_job_with_al
 # ---- stopped by SIGSTOP --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_a_rank_that_stands_still_holds_up_neither_the_job_nor_its_end(
     program: Program, mpi: Mpi, undisturbed: Any
@@ -127,6 +131,7 @@ def test_a_rank_that_stands_still_holds_up_neither_the_job_nor_its_end(
     assert bits_of(program.read("input.result.json")) == undisturbed
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_a_rank_that_comes_back_is_believed_again_and_counted_once(
     program: Program, mpi: Mpi, undisturbed: Any
@@ -149,6 +154,7 @@ def test_a_rank_that_comes_back_is_believed_again_and_counted_once(
     assert set(job.tries().values()) == {1, 2}
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_a_rank_is_not_taken_for_silent_because_its_task_is_long(program: Program, mpi: Mpi) -> None:
     job = Sleeper(program, n_atoms=2, max_nbody=2)
@@ -193,6 +199,7 @@ def end_by_kill(job: Sleeper, running: Job) -> Finished:
 ENDS = {end_well: 0, end_by_failure: 1, end_by_interrupt: 75, end_by_two_interrupts: 75, end_by_kill: -9}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ENDS, ids=lambda end: end.__name__)
 def test_no_folder_program_or_lock_is_left_whichever_way_a_job_ends(program: Program, end: Any) -> None:
     job = Sleeper(program, n_atoms=3)

@@ -54,6 +54,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.mark.slow
 def test_the_command_fails_as_the_task_did_and_the_folder_goes_when_the_cause_is_gone(
     program: Program,
 ) -> None:
@@ -104,6 +105,7 @@ def test_the_command_fails_as_the_task_did_and_the_folder_goes_when_the_cause_is
     assert not kept.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_attempts_on_other_ranks_are_listed_and_the_folders_go_under_mpi_too(
     program: Program, mpi: Mpi
@@ -121,6 +123,7 @@ def test_attempts_on_other_ranks_are_listed_and_the_folders_go_under_mpi_too(
     assert not (program.folder / "input.failed").exists()
 
 
+@pytest.mark.slow
 def test_what_a_user_put_there_stays(program: Program) -> None:
     toy = Toy(program)
     toy.write_input(max_nbody=1, max_retries=0)
@@ -134,6 +137,7 @@ def test_what_a_user_put_there_stays(program: Program) -> None:
     assert names(kept / "auto_3_in_3") == ["my notes.txt"]
 
 
+@pytest.mark.slow
 def test_an_scf_that_does_not_converge_is_repeated_with_the_very_numbers(program: Program) -> None:
     pair = cluster((WATER, (0.1, 0.2, 0.3)), (WATER, (5.7, 0.1, 0.3)))
     pair["geometry"][0] = 1 / 3

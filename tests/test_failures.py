@@ -44,7 +44,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 WAYS = [
-    pytest.param({}, id="two workers"),
+    pytest.param({}, id="two workers", marks=pytest.mark.slow),
     pytest.param({"ranks": 2}, id="two ranks", marks=pytest.mark.mpi),
 ]
 
@@ -69,6 +69,7 @@ def test_mishaps_that_pass_leave_the_bits_as_they_are(
     assert attempts == [0] * 9 + [1] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS[1:])
 def test_a_task_that_never_works_is_named_and_all_others_are_computed(
     program: Program, mpi: Mpi, undisturbed: Any, way: dict[str, int]
@@ -107,6 +108,7 @@ def test_a_task_that_never_works_is_named_and_all_others_are_computed(
     assert result["provenance"]["tasks_computed"] == 3
 
 
+@pytest.mark.slow
 def test_what_is_complete_is_in_the_result_of_a_failed_job(program: Program) -> None:
     toy = Toy(program, plugin="toy_program")
     toy.write_input(max_retries=0)

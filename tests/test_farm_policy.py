@@ -112,6 +112,7 @@ def rank_processes(job: Job) -> dict[int, int]:
     return found
 
 
+@pytest.mark.slow
 def test_a_time_limit_may_follow_from_what_other_tasks_took(program: Program) -> None:
     whims = Whims(program, 6, 2, hangs="4-5", pace=0.02)
     finished = whims.run("--timeout-factor", "3")
@@ -121,6 +122,7 @@ def test_a_time_limit_may_follow_from_what_other_tasks_took(program: Program) ->
         assert file["failures"]["kind"].tolist() == [b"timeout"]
 
 
+@pytest.mark.slow
 def test_a_task_that_would_outlast_the_wall_time_is_not_begun(program: Program) -> None:
     whims = Whims(program, 3, 1, pace=8)
     script = program.write(

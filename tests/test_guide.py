@@ -193,6 +193,7 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], No
     return run
 
 
+@pytest.mark.slow
 def test_the_commands_run_with_the_execution_section(
     shell: Callable[[str], None], tmp_path: Path, serial: Any
 ) -> None:

@@ -32,6 +32,7 @@ def seconds_of(job: Job) -> dict[int, float]:
     return used
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 @pytest.mark.parametrize("which", ["this MPI", "the other MPI"])
 def test_ranks_that_wait_for_the_last_task_use_no_processor(program: Program, mpi: Mpi, which: str) -> None:

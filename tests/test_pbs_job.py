@@ -88,6 +88,7 @@ def serial(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return bits_of(program.read("input.result.json"))
 
 
+@pytest.mark.slow
 def test_a_job_submits_itself_again_until_it_is_done(job: PbsJob, serial: Any) -> None:
     job.toy.takes(1.0)
     finished = job.run(SHORT, later=0.0)

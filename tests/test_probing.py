@@ -71,6 +71,7 @@ def probe(program: Program, *flags: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_tasks_of_known_times_are_predicted_exactly(program: Program) -> None:
     sleeper(program, [20.0, 50.0, 90.0], ghost=10.0)
     found = probe(program, "--ranks", "1,4,100")
@@ -99,6 +100,7 @@ def test_tasks_of_known_times_are_predicted_exactly(program: Program) -> None:
     assert others[0]["core_hours"] * 3600 == pytest.approx((6 * 20 + 3 * 50) / 1000, rel=0.05)
 
 
+@pytest.mark.slow
 def test_kinds_for_which_there_is_no_time_are_extrapolated_and_named(program: Program) -> None:
     sleeper(program, [10.0, 80.0, 60_000.0])
     finished = program.succeed("plan", "job.json", "--probe", "--probe-seconds", "2")
@@ -123,6 +125,7 @@ def test_when_not_even_one_task_ends_there_is_no_prediction(program: Program) ->
     assert "--probe-seconds: not even one task was finished in 1 s; give it more time" in finished.err
 
 
+@pytest.mark.slow
 def test_what_fails_is_named_and_the_rest_is_predicted(program: Program) -> None:
     sleeper(program, [1.0, 2.0], toy={"fails": 2})
     finished = program.succeed("plan", "job.json", "--probe")
@@ -135,6 +138,7 @@ def test_what_fails_is_named_and_the_rest_is_predicted(program: Program) -> None
     assert "Traceback" not in finished.err
 
 
+@pytest.mark.slow
 def test_the_memory_of_the_largest_task_is_measured(program: Program) -> None:
     sleeper(program, [1.0, 1.0])
     small = probe(program)["memory_of_task"]
@@ -151,6 +155,7 @@ def test_a_program_without_ghost_atoms_has_no_price_for_cp(program: Program) -> 
     assert "cp                     not possible: program 'tblite' does not honour ghost atoms" in finished.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("engine", "level", "n", "cp"), [(TbliteEngine, GFN2, 20, "nocp"), (PySCFEngine, HF, 6, "cp")]
 )

@@ -141,6 +141,7 @@ def test_a_hessian_answers_with_gradient_and_energy() -> None:
     assert isinstance(result.ret_energy, float)
 
 
+@pytest.mark.slow
 def test_executors_are_context_managers_and_give_the_same_bits(tmp_path: Any) -> None:
     energies = []
     for executor_class, workers in ((SequentialExecutor, 1), (MultiprocessingExecutor, 2), (MPIExecutor, 2)):

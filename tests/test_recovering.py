@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
-import os
 import re
 import signal
 import subprocess
@@ -17,13 +15,14 @@ from clusters import GFN2, HF, many_body, waters
 from program import Finished, Program
 from toy import Toy
 
-from qcmb_mpi.cli import main
 from qcmb_mpi.errors import LauncherError
 from qcmb_mpi.expansion.plan import plan
 from qcmb_mpi.farm.launcher import Launch, check_world
 from qcmb_mpi.farm.schedule import LOST_LIMIT, State
 from qcmb_mpi.inputs import from_model
 from qcmb_mpi.unfinished import failed_for_good
+
+pytestmark = pytest.mark.slow  # jobs that go wrong in every way take half a minute
 
 PAGE = Path(__file__).parent.parent / "docs" / "recovering.md"
 QUOTES = re.findall(
@@ -96,30 +95,17 @@ def _refused(program: Program, told: dict[str, Finished]) -> None:
     program.write("input.json", job)
     program.write("notes.txt", "not a checkpoint")
     program.succeed("input.json")
-    told["no cache"] = called(program, "input.json", "--cache-dir", "notes.txt")
-    told["no checkpoint"] = called(program, "input.json", "--checkpoint", "notes.txt")
+    told["no cache"] = program.call("input.json", "--cache-dir", "notes.txt")
+    told["no checkpoint"] = program.call("input.json", "--checkpoint", "notes.txt")
     program.write("input.json", other)
-    told["another problem"] = called(program, "input.json")
+    told["another problem"] = program.call("input.json")
     program.write("input.json", many_body(waters(2), level={**GFN2, "program": "psi4"}, bsse_type=["nocp"]))
-    told["no such program"] = called(program, "input.json")
+    told["no such program"] = program.call("input.json")
     program.write("input.json", many_body(waters(2), level=GFN2, bsse_type=["nocp"], max_nbdy=2))
-    told["wrong input"] = called(program, "input.json")
+    told["wrong input"] = program.call("input.json")
     program.write("cycles.json", many_body(waters(1), level={**HF, "keywords": {"max_cycle": 1}}))
     told["no convergence"] = program.run("cycles.json", "--max-retries", "0")
     program.close()
-
-
-def called(program: Program, *arguments: str) -> Finished:
-    """The program called in this process: it ends before it computes."""
-    error = io.StringIO()
-    before = Path.cwd()
-    os.chdir(program.folder)
-    try:
-        with contextlib.redirect_stderr(error):
-            code = main(["run", *arguments])
-    finally:
-        os.chdir(before)
-    return Finished(code, "", error.getvalue(), 0.0)
 
 
 def _no_world() -> Finished:

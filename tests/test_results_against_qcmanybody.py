@@ -131,9 +131,23 @@ if texts:
 skip_version_1 = pytest.mark.skipif(sys.version_info >= (3, 14), reason="pydantic has no version 1 here")
 
 
+SLOW = (
+    "waters, gradient",
+    "ions, cp gradient of the interaction",
+    "radical, all",
+    "radical, vmfc gradient",
+    "atoms, vmfc, all orders",
+    "atoms, three levels, all",
+)
+
+
 def cases(names: Any = CASES) -> list[Any]:
     return [
-        pytest.param(name, marks=[skip_version_1] if CASES[name]["schema_version"] == 1 else [])
+        pytest.param(
+            name,
+            marks=[skip_version_1] * (CASES[name]["schema_version"] == 1)
+            + [pytest.mark.slow] * (name in SLOW),
+        )
         for name in names
     ]
 
@@ -155,7 +169,7 @@ def test_a_local_run_gives_what_qcmanybody_gives(name: str) -> None:
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize("ranks", [1, 2, 3])
+@pytest.mark.parametrize("ranks", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 3))])
 def test_any_number_of_ranks_gives_what_qcmanybody_gives(program: Program, mpi: Mpi, ranks: int) -> None:
     chosen = {
         name: CASES[name]
@@ -176,6 +190,7 @@ def test_any_number_of_ranks_gives_what_qcmanybody_gives(program: Program, mpi: 
         assert_same_result(kind(**json.loads(text)), kind(**json.loads(their_text)))
 
 
+@pytest.mark.slow
 @skip_version_1
 def test_both_versions_of_an_input_give_the_same_numbers(program: Program) -> None:
     numbers = []
@@ -233,6 +248,7 @@ def test_a_single_fragment_is_its_own_expansion() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", [pytest.param(1, marks=skip_version_1), 2])
 def test_records_of_all_tasks_come_when_the_protocol_asks(version: int, tmp_path: Path) -> None:
     content = many_body(PAIR, bsse_type=["cp"], records="all", driver="gradient", version=version)

@@ -112,6 +112,7 @@ def stop_and_go_on(program: Program, undisturbed: Any, stops: list[tuple[int, di
     assert len(set(both)) == len(both) == N_TASKS
 
 
+@pytest.mark.slow
 def test_a_stopped_local_job_goes_on(program: Program, undisturbed: Any) -> None:
     signals = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
     stop_and_go_on(program, undisturbed, [(number, {}) for number in signals])
@@ -150,6 +151,7 @@ def test_the_end_of_the_wall_time_stops_a_job(program: Program) -> None:
     assert "wall time" in finished.err, finished
 
 
+@pytest.mark.slow
 def test_more_bodies_and_another_treatment_go_on_with_the_same_file(program: Program) -> None:
     flags = ("--checkpoint", "shared.h5")
     for number, (keywords, computed, reused) in enumerate(
@@ -175,6 +177,7 @@ def test_a_quiet_run_prints_nothing(program: Program) -> None:
         assert (finished.out, finished.err) == ("", "")
 
 
+@pytest.mark.slow
 def test_overwrite_begins_again_and_no_checkpoint_leaves_none(program: Program) -> None:
     program.write("input.json", WATERS)
     program.succeed("input.json", "--no-checkpoint")
@@ -194,6 +197,7 @@ OTHERS = {
 }
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_problem_is_refused_with_the_difference(program: Program) -> None:
     program.write("input.json", WATERS)
     program.succeed("input.json")

@@ -53,13 +53,14 @@ def test_two_workers_give_the_bits_of_one(program: Program, reference: Any) -> N
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize("ranks", [1, 2, 3, 5])
+@pytest.mark.parametrize("ranks", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2, 5))])
 def test_ranks_give_the_bits_of_one_worker(program: Program, mpi: Mpi, reference: Any, ranks: int) -> None:
     result = compute(program, ranks=ranks, mpi=mpi)
     assert result["provenance"]["mpi_library"] is not None
     assert bits_of(result) == reference
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 @pytest.mark.skipif(OTHER is None, reason="QCMB_MPI_OTHER_PYTHON names no python with another MPI library")
 def test_another_mpi_library_gives_the_same_bits(program: Program, mpi: Mpi, reference: Any) -> None:

@@ -11,6 +11,7 @@ from toy import Toy
 BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "speedup.py"
 
 
+@pytest.mark.slow
 def test_tasks_that_sleep_get_faster_with_workers_and_nothing_is_left_behind(program: Program) -> None:
     toy = Toy(program, n_atoms=6)
     toy.takes(0.5)

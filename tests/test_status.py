@@ -60,6 +60,7 @@ def begun(program: Program, toy: Toy, n_done: int, ranks: int | None = None, pac
     return job
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "ranks",
     [pytest.param(None, id="local"), pytest.param(2, id="two ranks", marks=pytest.mark.mpi)],
@@ -102,6 +103,7 @@ def test_a_job_is_seen_running_killed_gone_on_with_and_finished(
     assert "input.checkpoint.h5.status.json" not in program.files()
 
 
+@pytest.mark.slow
 def test_the_writer_is_not_disturbed_by_one_who_looks_all_the_time(program: Program) -> None:
     toy = Toy(program, N_ATOMS)
     toy.write_input(n_workers=2)
@@ -120,6 +122,7 @@ def test_the_writer_is_not_disturbed_by_one_who_looks_all_the_time(program: Prog
     assert program.read("input.result.json")["provenance"]["tasks_computed"] == N_TASKS
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_the_watch_and_not_the_job(program: Program) -> None:
     toy = Toy(program, N_ATOMS)
     toy.write_input(n_workers=1)
@@ -135,6 +138,7 @@ def test_ctrl_c_leaves_the_watch_and_not_the_job(program: Program) -> None:
     job.kill()
 
 
+@pytest.mark.slow
 def test_a_stopped_job_says_why_and_the_stop_says_where_to_look(program: Program) -> None:
     toy = Toy(program, N_ATOMS)
     toy.write_input(n_workers=1)
@@ -151,6 +155,7 @@ def test_a_stopped_job_says_why_and_the_stop_says_where_to_look(program: Program
     assert look(program)["state"] == "finished"
 
 
+@pytest.mark.slow
 def test_tasks_that_failed_for_good_are_named(program: Program) -> None:
     toy = Toy(program, N_ATOMS)
     toy.write_input(max_retries=1)
@@ -229,6 +234,7 @@ def test_a_later_format_is_refused(program: Program, finished: Path) -> None:
     assert "later version of qcmb_mpi" in refused.err
 
 
+@pytest.mark.slow
 def test_a_checkpoint_cut_short_is_refused_and_one_with_damaged_rows_is_read_with_a_note(
     program: Program, finished: Path
 ) -> None:
@@ -377,6 +383,7 @@ def test_the_jobs_own_estimate_of_the_time_left_comes_first() -> None:
     assert of_waters(done, ["nocp"]).seconds_left is None
 
 
+@pytest.mark.slow
 def test_two_levels_that_say_the_same_share_their_answers(program: Program) -> None:
     levels = {1: "a", 2: "b"}
     content = many_body(waters(2), level=GFN2, bsse_type=["nocp"], max_nbody=2, return_total_data=True)

@@ -13,6 +13,7 @@ STOPPED = 75
 SOON = 20.0  # s in which a job has to be over on a busy machine; it takes a second or two on a quiet one
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "way"),
     [
@@ -64,7 +65,7 @@ def test_two_interrupts_at_the_terminal_end_an_mpi_job_at_once(program: Program,
     running.interrupt()
     time.sleep(0.5)
     running.interrupt()
-    # a single one waits ten seconds for what is being computed; the code is the launcher's own, and may be any
+    # a single one waits ten seconds for what is being computed; the exit code is the launcher's own
     finished = running.wait(8)
     assert "Traceback" not in finished.err, finished
     assert not running.left_behind()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,24 +126,16 @@ class Outcome:
     left: list[str]
 
 
-def run(folder: Path, name: str, **options: Any) -> Outcome:
+def run(folder: Path, name: str, start: Callable[..., Finished] = Program.run, **options: Any) -> Outcome:
     """Run one case in a folder of its own."""
     case = CASES[name]
     folder.mkdir()
     program = Program(folder)
     if case.content is not None:
         program.write("input.json", case.content if isinstance(case.content, str) else dict(case.content))
-    finished = program.run(case.input, *case.flags, **options)
+    finished = start(program, case.input, *case.flags, **options)
     left = program.close()
     return Outcome(finished, [file for file in program.files() if file != "input.json"], left)
-
-
-@pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """All cases, two at a time."""
-    base = tmp_path_factory.mktemp("wrong")
-    with ThreadPoolExecutor(2) as pool:
-        return {name: pool.submit(run, base / f"case{number}", name) for number, name in enumerate(CASES)}
 
 
 def assert_refused(case: Case, outcome: Outcome) -> None:
@@ -160,11 +151,17 @@ def assert_refused(case: Case, outcome: Outcome) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_wrong_input_is_refused_with_a_message(outcomes: dict[str, Any], name: str) -> None:
-    outcome = outcomes[name].result()
+def test_wrong_input_is_refused_with_a_message(tmp_path: Path, name: str) -> None:
+    outcome = run(tmp_path / "job", name, Program.call)
     assert_refused(CASES[name], outcome)
     messages = [line for line in outcome.finished.err.splitlines() if line.startswith("qcmb")]
     assert len(messages) == 1, outcome.finished
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_a_process_refuses_it_as_a_call_does(tmp_path: Path, name: str) -> None:
+    assert_refused(CASES[name], run(tmp_path / "job", name))
 
 
 @pytest.mark.mpi
@@ -188,10 +185,10 @@ def test_a_folder_without_permission_is_refused(program: Program) -> None:
 
 def test_validate_says_the_same_as_run(program: Program) -> None:
     program.write("input.json", CASES["method"].content)
-    finished = program.run("validate", "input.json")
+    finished = program.call("validate", "input.json")
     assert finished.code == 2, finished
     assert "b3lpy" in finished.err
     assert "Traceback" not in finished.err
-    finished = program.run("validate", "input.json", "--json")
+    finished = program.call("validate", "input.json", "--json")
     assert finished.code == 2, finished
     assert json.loads(finished.out)["valid"] is False

@@ -16,6 +16,8 @@ import pytest
 from jobs import SHAPES, Undisturbed, undisturbed
 from program import Mpi
 
+pytestmark = pytest.mark.slow
+
 JOBS = int(os.environ.get("QCMB_MPI_FAULT_JOBS", "3"))
 KILLS = int(os.environ.get("QCMB_MPI_KILLS", "4"))
 FUZZ = int(os.environ.get("QCMB_MPI_FUZZ", "10"))

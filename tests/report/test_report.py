@@ -156,6 +156,7 @@ def test_plots_are_files(done: Path) -> None:
     assert all((done / "plots" / name).read_bytes().startswith(b"\x89PNG") for name in files)
 
 
+@pytest.mark.slow
 def test_the_checkpoint_is_not_touched(done: Path, program: Program) -> None:
     path = program.folder / "input.checkpoint.h5"
     shutil.copy(done / "input.checkpoint.h5", path)
@@ -176,6 +177,7 @@ def partial(program: Program) -> Program:
     return program
 
 
+@pytest.mark.slow
 def test_a_partial_run_is_marked_and_nothing_is_made_up(partial: Program) -> None:
     finished = partial.succeed("report", "input.checkpoint.h5", "--csv", "tables")
     assert "partial, 12 of 14 tasks" in finished.out
@@ -200,6 +202,7 @@ def test_a_partial_run_is_marked_and_nothing_is_made_up(partial: Program) -> Non
     assert (recovered.count("yes"), recovered.count("no")) == (1, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("failing", "n_done"), [(("0-1",), 2), (("0", "1", "0-1"), 0)])
 def test_a_job_that_has_little_or_nothing_yet_can_be_looked_at(
     program: Program, failing: tuple[str, ...], n_done: int

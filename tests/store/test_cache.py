@@ -274,6 +274,7 @@ for i in range(10**6):
 """
 
 
+@pytest.mark.slow
 def test_killed_writers_and_mergers_lose_nothing_and_leave_nothing_half_done(tmp_path, caplog):
     random = np.random.default_rng(7)
     head = f"import sys; sys.path.insert(0, {HERE!r})\nfrom checkpoints import *\n"

@@ -57,6 +57,7 @@ def resume(path):
     return None
 
 
+@pytest.mark.slow
 def test_fuzz(original, tmp_path, monkeypatch):
     spawned = salvage._ask_child
     random = np.random.default_rng(2026)

@@ -32,6 +32,7 @@ for i, n in enumerate(sizes):
 """
 
 
+@pytest.mark.slow
 def test_every_saved_row_survives(tmp_path):
     path = tmp_path / "job.h5"
     random = np.random.default_rng(11)

@@ -120,5 +120,8 @@ class Problem:
 
 
 def formula(symbols: Sequence[str]) -> str:
-    """Formula in the order in which the elements appear, such as ``OH2``."""
-    return "".join(f"{element}{count if count > 1 else ''}" for element, count in Counter(symbols).items())
+    """Formula in Hill's order (carbon, hydrogen, then by the alphabet): ``H2O``, ``CH4O``, ``H4N``."""
+    counts = Counter(symbols)
+    first = ("C", "H") if "C" in counts else ()
+    elements = [*(e for e in first if e in counts), *sorted(e for e in counts if e not in first)]
+    return "".join(f"{element}{counts[element] if counts[element] > 1 else ''}" for element in elements)

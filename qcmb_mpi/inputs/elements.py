@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["HALOGENS", "NOBLE_GASES", "atomic_number", "composition", "element", "hill", "is_metal", "radii"]
+__all__ = ["HALOGENS", "NOBLE_GASES", "atomic_number", "composition", "element", "is_metal", "radii"]
 
 NOBLE_GASES = frozenset(("He", "Ne", "Ar", "Kr", "Xe", "Rn"))
 HALOGENS = frozenset(("F", "Cl", "Br", "I", "At"))
@@ -47,13 +47,6 @@ def radii(symbols: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float
         np.array([covalentradii.get(symbol, units="angstrom", missing=0.0) for symbol in symbols]),
         np.array([vdwradii.get(symbol, units="angstrom", missing=0.0) for symbol in symbols]),
     )
-
-
-def hill(symbols: Sequence[str]) -> str:
-    """Formula in Hill's order, the same for any order of the atoms: ``H2O``, ``CH4O``, ``H4N``."""
-    from qcelemental.molutil import molecular_formula_from_symbols
-
-    return str(molecular_formula_from_symbols(list(symbols), order="hill"))
 
 
 def composition(formula: str) -> Counter[str] | None:

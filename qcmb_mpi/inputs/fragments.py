@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from qcmb_mpi.errors import InputError
 from qcmb_mpi.inputs.bonds import Contacts, components
-from qcmb_mpi.inputs.elements import hill
 from qcmb_mpi.inputs.fields import shown
 from qcmb_mpi.inputs.frame import Frame
+from qcmb_mpi.problem import formula
 
 __all__ = ["FLAG", "Fragments", "cut", "ranges"]
 
@@ -103,7 +103,7 @@ def _fragments(
         owner[fragment] = i
         key = tuple(sorted(frame.symbols[atom] for atom in fragment))
         if key not in known:
-            known[key] = hill(key)
+            known[key] = formula(key)
         formulas.append(known[key])
     return Fragments(atoms, tuple(formulas), owner, origin, from_file)
 

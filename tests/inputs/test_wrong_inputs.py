@@ -267,7 +267,7 @@ WRONG = {
     "charges do not add up": (
         water(molecular_charge=1),
         "molecule.fragment_charges",
-        "1: OH2 not given, so +0, 2: OH2",
+        "1: H2O not given, so +0, 2: H2O",
     ),
     "given charges do not add up": (
         schema({**IONS, "molecular_charge": 0}),
@@ -288,7 +288,7 @@ WRONG = {
     "parity": (
         water(fragment_multiplicities=[1, 2, 1]),
         "molecule.fragment_multiplicities[1]",
-        "fragment 2 (OH2, charge +0) has 10 electrons, so its multiplicity is odd, not 2",
+        "fragment 2 (H2O, charge +0) has 10 electrons, so its multiplicity is odd, not 2",
     ),
     "parity of an ion": (
         schema({**IONS, "fragment_multiplicities": [2, 1, 1]}),
@@ -313,7 +313,7 @@ WRONG = {
     "total multiplicity out of reach": (
         water(molecular_multiplicity=3),
         "molecule.fragment_multiplicities",
-        "1: OH2 1",
+        "1: H2O 1",
     ),
     "two radicals called a singlet": (
         schema({**RADICALS, "molecular_multiplicity": 1}),

@@ -154,7 +154,7 @@ def test_an_scf_that_does_not_converge_is_repeated_with_the_very_numbers(program
     finished = program.run("water.json", "--no-checkpoint", "-o", "answer.result.json")
     assert finished.code == 1, finished
     folder = program.folder / "answer.failed" / "auto_1_in_1"
-    said = "the SCF did not converge in 1 iterations"
+    said = "the SCF did not converge within max_cycle = 1"
     assert f"--- what was said last ---\n{said}" in (folder / "output.txt").read_text()
     again = repeat(folder)
     assert again.code == 1, again

@@ -61,9 +61,7 @@ class PySCFEngine:
         try:
             found = importlib.metadata.version("pyscf")
         except importlib.metadata.PackageNotFoundError:
-            raise InputError(
-                "PySCF is not installed; pip install 'qcmb-mpi[pyscf]'", "specification.program"
-            ) from None
+            raise InputError("PySCF is not installed; pip install 'qcmb-mpi[pyscf]'", "program") from None
         return found
 
     def check(self, level: Level, driver: Driver, cluster: Cluster) -> None:

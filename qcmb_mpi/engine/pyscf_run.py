@@ -181,7 +181,9 @@ def _converge(mf: Any, found: Settings, attempt: int, notes: list[str]) -> None:
     if attempt == 0:
         mf.kernel()
         if not mf.converged:
-            raise EngineFailure(Kind.CONVERGENCE, f"the SCF did not converge in {mf.max_cycle} iterations")
+            raise EngineFailure(
+                Kind.CONVERGENCE, f"the SCF did not converge within max_cycle = {mf.max_cycle}"
+            )
         return
     cycles = max(mf.max_cycle, 200)
     shift = mf.level_shift
@@ -322,7 +324,7 @@ def _correlate(
     theory.kernel()
     if not theory.converged:
         raise EngineFailure(
-            Kind.CONVERGENCE, f"the CCSD amplitudes did not converge in {theory.max_cycle} iterations"
+            Kind.CONVERGENCE, f"the CCSD amplitudes did not converge within max_cycle = {theory.max_cycle}"
         )
     energy = reference + float(theory.e_corr)
     properties["ccsd_correlation_energy"] = float(theory.e_corr)
@@ -364,7 +366,7 @@ def _coupled_cluster_gradient(found: Settings, theory: Any) -> NDArray[np.float6
         method = theory.nuc_grad_method()
     if not theory.converged_lambda:
         raise EngineFailure(
-            Kind.CONVERGENCE, f"the lambda equations did not converge in {theory.max_cycle} iterations"
+            Kind.CONVERGENCE, f"the lambda equations did not converge within max_cycle = {theory.max_cycle}"
         )
     return np.asarray(method.kernel(theory.t1, theory.t2, l1, l2, eris=integrals), dtype=float)
 

@@ -83,7 +83,7 @@ class QCEngineEngine:
             return str(harness.get_version() or "unknown")
         except Exception as error:
             raise InputError(
-                f"{self.name} was found, but does not tell its version: {error}", "specification.program"
+                f"{self.name} was found, but does not tell its version: {error}", "program"
             ) from error
 
     def check(self, level: Level, driver: Driver, cluster: Cluster) -> None:
@@ -176,7 +176,7 @@ class QCEngineEngine:
             hint = f"did you mean {close[0]!r}?" if close else f"it knows {', '.join(sorted(known))}."
             raise InputError(
                 f"QCEngine knows no program {self.name!r}; {hint} --plugin brings in one of yours",
-                "specification.program",
+                "program",
             )
         harness = get_program(self.name, check=False)
         try:
@@ -187,7 +187,7 @@ class QCEngineEngine:
         if not found:
             raise InputError(
                 f"{self.name} is not installed, or not on the PATH. {reason}".rstrip(),
-                "specification.program",
+                "program",
             )
         return harness
 

@@ -68,9 +68,7 @@ class TbliteEngine:
         try:
             return importlib.metadata.version("tblite")
         except importlib.metadata.PackageNotFoundError:
-            raise InputError(
-                "tblite is not installed; pip install 'qcmb-mpi[tblite]'", "specification.program"
-            ) from None
+            raise InputError("tblite is not installed; pip install 'qcmb-mpi[tblite]'", "program") from None
 
     def check(self, level: Level, driver: Driver, cluster: Cluster) -> None:
         """Refuse what tblite cannot compute; see :class:`qcmb_mpi.engine.base.Engine`."""

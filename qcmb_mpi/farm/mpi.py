@@ -1,7 +1,8 @@
 """MPI as the farm needs it: bytes to a rank, bytes from any rank, nobody spinning.
 
 The only module that imports mpi4py, and it is imported only when a launcher has started this
-process or the user handed in a communicator.  It knows nothing of what the bytes mean.
+process, the user handed in a communicator, or ``check`` asks which library there is.  It knows
+nothing of what the bytes mean.
 
 Where the library can lose a rank and go on (Open MPI, started with ``--with-ft ulfm``), every call may
 tell of a death once; it is noted, and :meth:`World.lost` hands it on.  Elsewhere the launcher ends the
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from qcmb_mpi.errors import ExitCode
 from qcmb_mpi.logs import log
 
-__all__ = ["World", "connect"]
+__all__ = ["World", "connect", "library"]
 
 
 LONGEST_NAP = 0.005  # seconds between two looks at a collective operation
@@ -38,6 +39,20 @@ def connect(comm: Any = None) -> World:
 
         comm = MPI.COMM_WORLD
     return World(comm)
+
+
+def library() -> str | None:
+    """Name and version of the MPI library that would be used, not initialised; None if there is none."""
+    mpi4py.rc.initialize = False
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError):
+        return None
+    return _named(MPI)
+
+
+def _named(mpi: Any) -> str:
+    return str(mpi.Get_library_version().split("\n")[0].split(",")[0].strip())
 
 
 class World:
@@ -58,7 +73,7 @@ class World:
         self.size: int = self._comm.Get_size()
         self.hosts: list[str] = self._comm.allgather(socket.gethostname())
         self.launched: int = MPI.COMM_WORLD.Get_size()  # comm may be a part of it
-        self.library = MPI.Get_library_version().split("\n")[0].split(",")[0].strip()
+        self.library = _named(MPI)
         self._outgoing: list[tuple[Any, bytes]] = []
         self._parent = os.getppid()
         self._dead: set[int] = set()

@@ -22,6 +22,8 @@ __all__ = ["gather"]
 
 def gather(begin: Start, folder: Path, *, as_json: bool) -> int:
     """Report on this job; returns the exit code, the same on every rank."""
+    from qcmb_mpi.farm.mpi import library
+
     world = begin.world
     runner_comes_up = begin.crew.answers()
     begin.crew.close()
@@ -44,7 +46,7 @@ def gather(begin: Start, folder: Path, *, as_json: bool) -> int:
         report = check(
             folder,
             ranks=ranks,
-            mpi_library=None if world is None else world.library,
+            mpi_library=library() if world is None else world.library,
             launcher=detect(os.environ).name,
             job=resources.job_id(os.environ),
             time_left=resources.walltime_left(os.environ),

@@ -107,7 +107,7 @@ class Progress:
     def __init__(self, total: int, stream: TextIO):
         self._stream: TextIO | None = stream
         self._latest: tuple[Any, ...] = (0, 0, total)
-        self._shown: tuple[Any, ...] | None = None
+        self._shown = self._latest  # nothing has happened that had to be shown
         self._due = math.inf
 
     def update(

@@ -20,8 +20,9 @@ from typing import Any, TextIO
 
 from qcmb_mpi import __version__
 from qcmb_mpi.errors import ExitCode
+from qcmb_mpi.report.durations import format_duration
 from qcmb_mpi.report.probes import Folder, find_engines, probe_folder
-from qcmb_mpi.report.progress import format_duration, is_terminal
+from qcmb_mpi.report.progress import is_terminal
 
 __all__ = ["Node", "Problem", "Report", "check", "print_report"]
 

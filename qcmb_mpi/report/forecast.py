@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qcmb_mpi.farm.prediction import Bill, Wall
-from qcmb_mpi.report.progress import format_duration
+from qcmb_mpi.report.durations import format_measured
 
 __all__ = ["BlockCost", "Forecast", "Screening", "Treatment", "forecast_as_dict", "forecast_text"]
 
@@ -226,12 +226,12 @@ def _ranks(forecast: Forecast) -> Iterable[str]:
     yield f"{'ranks':>7} {'cores':>8} {'wall time':>14} {'busy':>7}"
     for wall in forecast.walls:
         cores = wall.ranks * forecast.threads
-        yield f"{wall.ranks:>7,} {cores:>8,} {_duration(wall.seconds):>14} {wall.busy:>7.1%}"
+        yield f"{wall.ranks:>7,} {cores:>8,} {format_measured(wall.seconds):>14} {wall.busy:>7.1%}"
     bill = forecast.bill
     if bill.longest >= bill.handing_out:
-        floor = f"The longest task takes {_duration(bill.longest)}"
+        floor = f"The longest task takes {format_measured(bill.longest)}"
     else:
-        floor = f"To hand out so many tasks takes the master {_duration(bill.handing_out)}"
+        floor = f"To hand out so many tasks takes the master {format_measured(bill.handing_out)}"
     yield "From the first task to the last answer, with ranks as fast as this machine."
     yield f"{floor}: more than about {bill.useful_ranks:,} ranks gain nothing."
 
@@ -287,10 +287,6 @@ def _failures(forecast: Forecast) -> Iterable[str]:
 def _hours(seconds: float, forecast: Forecast) -> str:
     hours = seconds * forecast.threads / HOUR
     return f"{hours:,.0f}" if hours >= 100 else f"{hours:.3g}"
-
-
-def _duration(seconds: float) -> str:
-    return format_duration(seconds) if seconds >= 10 else f"{seconds:.2g} s"
 
 
 def _bytes(n: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from qcmb_mpi.report.progress import format_duration
+from qcmb_mpi.report.durations import format_measured
 
 __all__ = ["hindrances"]
 
@@ -40,8 +40,8 @@ def hindrances(run: Mapping[str, Any]) -> list[str]:
         return []
     if ranks > 1 and wall - farm > START * wall:
         return [
-            f"{_seconds(wall - farm)} of {_seconds(wall)} were the start of Python and the engine, "
-            "which more workers do not shorten: this job is too small for them."
+            f"{format_measured(wall - farm)} of {format_measured(wall)} were the start of Python and the "
+            "engine, which more workers do not shorten: this job is too small for them."
         ]
     found: list[str] = []
     if ranks > 1 and engine < GOOD * ranks * farm:
@@ -55,12 +55,6 @@ def hindrances(run: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _seconds(seconds: float) -> str:
-    if seconds < 1:
-        return f"{1000 * seconds:.3g} ms"
-    return f"{seconds:.1f} s" if seconds < 10 else format_duration(seconds)
-
-
 def _idle(run: Mapping[str, Any], ranks: int, tasks: int, farm: float, engine: float) -> list[str]:
     """Why workers had nothing to compute for much of the time."""
     if tasks < ranks:
@@ -68,13 +62,14 @@ def _idle(run: Mapping[str, Any], ranks: int, tasks: int, farm: float, engine: f
     longest = run.get("longest_task_seconds") or 0.0
     if longest > DOMINANT * farm and longest > 2 * engine / tasks:
         return [
-            f"One task, {run['longest_task']}, took {_seconds(longest)} of {_seconds(farm)}: the other "
-            "workers waited for it. Fewer workers with more threads each (threads_per_worker) shorten it."
+            f"One task, {run['longest_task']}, took {format_measured(longest)} of "
+            f"{format_measured(farm)}: the other workers waited for it. Fewer workers with more threads each "
+            "(threads_per_worker) shorten it."
         ]
     if engine / tasks < SHORT:
         return [
-            f"Tasks took {_seconds(engine / tasks)} on average: handing them out weighs against computing "
-            "them. Fewer workers are as fast."
+            f"Tasks took {format_measured(engine / tasks)} on average: handing them out weighs against "
+            "computing them. Fewer workers are as fast."
         ]
     if tasks < 2 * ranks:
         return [

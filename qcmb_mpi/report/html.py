@@ -6,19 +6,23 @@ Joins the sections and says on top what is most wanted; the frame with its style
 from __future__ import annotations
 
 import time
+from collections import Counter
 from html import escape
 from importlib.resources import files
+from itertools import pairwise
 from string import Template
 
 import qcmb_mpi
-from qcmb_mpi.problem import formula
+from qcmb_mpi.problem import Cluster, formula
 from qcmb_mpi.report.chemistry import cluster_section, expansion_section, increments_section
+from qcmb_mpi.report.durations import format_measured
 from qcmb_mpi.report.gathered import Gathered, unfinished
 from qcmb_mpi.report.making import cite_section, failures_section, made_section, times_section
 from qcmb_mpi.report.pieces import model, number
-from qcmb_mpi.report.progress import format_duration
 
 __all__ = ["page"]
+
+MOST_KINDS = 4  # of fragments that the title names
 
 
 def page(gathered: Gathered) -> str:
@@ -37,7 +41,7 @@ def page(gathered: Gathered) -> str:
     }
     text = files("qcmb_mpi.report").joinpath("page.html").read_text(encoding="utf-8")
     return Template(text).substitute(
-        title=escape(f"{formula(cluster.symbols)}: many-body expansion of {cluster.n_fragments} fragments"),
+        title=escape(f"{_makeup(cluster)}: many-body expansion of {cluster.n_fragments} fragments"),
         subtitle=escape(
             f"{', '.join(map(model, problem.levels))}; {', '.join(problem.expansion.treatments)} through "
             f"{problem.expansion.max_nbody}-body; {problem.driver}"
@@ -83,6 +87,15 @@ def _partial(gathered: Gathered) -> str:
     )
 
 
+def _makeup(cluster: Cluster) -> str:
+    """The cluster by its fragments, such as ``(H2O)10``; by its atoms where they are of too many kinds."""
+    ends = cluster.offsets.tolist()
+    counts = Counter(formula(cluster.symbols[begin:end]) for begin, end in pairwise(ends))
+    if len(counts) > MOST_KINDS:
+        return formula(cluster.symbols)
+    return " ".join(f"({kind}){n}" if n > 1 else kind for kind, n in counts.items())
+
+
 def _cards(gathered: Gathered) -> str:
     expansion = gathered.material.problem.expansion
     mine = [order for order in gathered.orders if order.treatment == expansion.treatments[0]]
@@ -101,5 +114,5 @@ def _cards(gathered: Gathered) -> str:
             cards.append((f"{number(top.total)} Eh", what.format("total")))
     cards.append((f"{gathered.n_done:,} of {gathered.n_tasks:,}", "tasks done"))
     engine = float((gathered.finished - gathered.begun).sum())
-    cards.append((format_duration(engine), f"computing, on {len(gathered.seats)} ranks"))
+    cards.append((format_measured(engine), f"computing, on {len(gathered.seats)} ranks"))
     return "".join(f'<div class="card"><b>{escape(a)}</b><span>{escape(b)}</span></div>' for a, b in cards)

@@ -7,9 +7,9 @@ import time
 from html import escape
 
 from qcmb_mpi.report.citations import references
+from qcmb_mpi.report.durations import format_measured
 from qcmb_mpi.report.gathered import Gathered
 from qcmb_mpi.report.pieces import plot, table
-from qcmb_mpi.report.progress import format_duration
 
 __all__ = ["cite_section", "failures_section", "made_section", "times_section"]
 
@@ -44,7 +44,7 @@ def times_section(gathered: Gathered) -> str:
     times = ""
     if gathered.seats:
         begin, end = float(gathered.begun.min()), float(gathered.finished.max())
-        spent = format_duration(float((gathered.finished - gathered.begun).sum()))
+        spent = format_measured(float((gathered.finished - gathered.begun).sum()))
         times = (
             f"<p>First task begun {_moment(begin)}, last one finished {_moment(end)} (UTC); "
             f"{spent} of computing in between.</p>"

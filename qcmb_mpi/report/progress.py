@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 if TYPE_CHECKING:
     import rich.progress
 
-__all__ = ["MODES", "Progress", "State", "format_duration", "is_notebook", "is_terminal", "make_progress"]
+from qcmb_mpi.report.durations import format_duration
+
+__all__ = ["MODES", "Progress", "State", "is_notebook", "is_terminal", "make_progress"]
 
 MODES = ("auto", "bar", "lines", "none")
 
@@ -292,17 +294,3 @@ def is_terminal(stream: TextIO) -> bool:
 def is_notebook() -> bool:
     """Whether what is printed goes to a notebook's page: its kernel has put a stream of its own there."""
     return type(sys.stdout).__module__.startswith("ipykernel.")
-
-
-def format_duration(seconds: float) -> str:
-    """A time in words: ``45 s``, ``3 min 20 s``, ``1 h 02 min``, ``2 d 03 h``."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    minutes = round(whole / 60)
-    if minutes < 24 * 60:
-        return f"{minutes // 60} h {minutes % 60:02} min"
-    hours = round(whole / 3600)
-    return f"{hours // 24:,} d {hours % 24:02} h"

@@ -41,6 +41,7 @@ def timings(gathered: Gathered) -> Figure | None:
             bar.set_hatch(HATCHES[(group.n_real - 1) % len(HATCHES)])
             bar.set_linewidth(0.5)
         axes.set_xlabel(title)
+        axes.locator_params(axis="x", nbins=4)
         axes.grid(axis="y", visible=False)
     left.invert_yaxis()
     return figure  # type: ignore[no-any-return]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from qcmb_mpi.report.progress import format_duration
+from qcmb_mpi.report.durations import format_duration
 from qcmb_mpi.report.status import Status
 
 __all__ = ["status_text"]

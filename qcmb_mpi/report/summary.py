@@ -15,8 +15,8 @@ from qcmb_mpi.expansion.plan import plan as make_plan
 from qcmb_mpi.expansion.result import headline, statistics
 from qcmb_mpi.expansion.weights import Weights, through
 from qcmb_mpi.problem import Problem
+from qcmb_mpi.report.durations import format_measured
 from qcmb_mpi.report.hindrances import hindrances
-from qcmb_mpi.report.progress import format_duration
 
 __all__ = ["plan_as_dict", "plan_text", "result_text", "where_time_went"]
 
@@ -99,7 +99,7 @@ def where_time_went(run: Mapping[str, Any]) -> str:
     cached = run.get("tasks_from_cache", 0)
     from_cache = f"{cached:,} from the cache, " if cached else ""
     text = (
-        f"{computed:,} tasks computed, {reused:,} from the checkpoint, {from_cache}in {format_duration(wall)}"
+        f"{computed:,} tasks computed, {reused:,} from the checkpoint, {from_cache}in {format_measured(wall)}"
     )
     if not computed or not farm:
         return text + "."
@@ -108,7 +108,7 @@ def where_time_went(run: Mapping[str, Any]) -> str:
     waiting = max(0.0, total - engine - master)
     lines = [
         f"{text} on {ranks} rank{'s' if ranks > 1 else ''}.",
-        f"While tasks were computed ({format_duration(farm)}): {engine / total:.1%} of the ranks' time "
+        f"While tasks were computed ({format_measured(farm)}): {engine / total:.1%} of the ranks' time "
         f"in the engine, {master / total:.1%} in the master, {waiting / total:.1%} waiting and in transit.",
         *hindrances(run),
     ]

@@ -17,7 +17,8 @@ from typing import TextIO
 
 import pytest
 
-from qcmb_mpi.report.progress import State, format_duration, is_terminal, make_progress
+from qcmb_mpi.report.durations import format_duration
+from qcmb_mpi.report.progress import State, is_terminal, make_progress
 
 CLOCK = re.compile(r"^\d\d:\d\d:\d\d  ", re.MULTILINE)
 

@@ -90,7 +90,9 @@ class EnergySoFar:
         self._table = table
         self._archive = archive
         self._treatment = table.expansion.treatments[0]
-        self._sums = dict(sorted(through(table)[self._treatment].items()))
+        sums = dict(sorted(through(table)[self._treatment].items()))
+        self._what = self._treatment if sums.get(1) else f"{self._treatment} interaction"
+        self._sums = {n: terms for n, terms in sums.items() if terms}
         self._best: tuple[float | None, str] = (None, "")
 
     def __call__(self) -> tuple[float | None, str]:
@@ -102,7 +104,7 @@ class EnergySoFar:
             wanted = {self._treatment: {n: terms}}
             sums = energy_sums(self._table, wanted, self._archive.done, self._archive.energies)
             energy = float(rounded(sums[self._treatment][n])[0])
-            self._best = energy, f"{self._treatment} through {n}-body"
+            self._best = energy, f"{self._what} through {n}-body"
         return self._best
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import socket
 import tempfile
 from pathlib import Path
 
@@ -35,7 +37,11 @@ def writable(path: Path, flag: str) -> None:
 
 def replace(path: Path, text: str) -> None:
     """Write under a temporary name and rename, so that nobody sees half a file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    prefix = f".{path.name}.{socket.gethostname()}-"
+    for old in path.parent.glob(f"{glob.escape(prefix)}*"):
+        if not Path("/proc", old.name.removeprefix(prefix)).exists():  # its writer was killed
+            old.unlink(missing_ok=True)
+    temporary = path.with_name(f"{prefix}{os.getpid()}")
     try:
         with open(temporary, "w") as file:
             file.write(text + "\n")

@@ -4,7 +4,7 @@ A rank starts it first thing, before MPI, with ``python -m qcmb_mpi.farm.nursery
 the engines once, never computes, and forks runners in milliseconds; it kills them, with everything
 they have started, on request.  It ends when its rank does, which the end of file on its socket
 tells; its runners end with it by the kernel's parent-death signal.  Every runner has a folder of its own
-for temporary files, which goes when the runner has ended, however that was.
+for temporary files (``scratch.py``).
 
 On its socket travel pickled requests ``(word, argument)`` with their length in front; a runner's
 three pipes and the file for its output follow ``spawn`` as file descriptors.  Replies go the same way.
@@ -19,19 +19,17 @@ import os
 import pickle
 import resource
 import select
-import shutil
 import signal
 import socket
 import struct
 import sys
-import tempfile
 import time
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 from qcmb_mpi.errors import InputError
 from qcmb_mpi.farm.runner import prepare, serve
+from qcmb_mpi.farm.scratch import Folder, make_folder, remove_abandoned, remove_marked
 
 __all__ = ["MARK", "Nursery", "main", "receive", "send", "sweep"]
 
@@ -76,7 +74,7 @@ class Nursery:
     def __init__(self, channel: socket.socket):
         self._channel = channel
         self._pids: dict[int, int] = {}  # pid -> seat
-        self._folders: dict[int, str | None] = {}  # pid -> where its temporary files are
+        self._folders: dict[int, Folder | None] = {}  # pid -> where its temporary files are
         self._setup: Any = None
 
     def run(self) -> None:
@@ -104,6 +102,7 @@ class Nursery:
         if word == "setup":
             try:
                 self._setup = prepare(pickle.loads(argument))
+                remove_abandoned(self._setup.setup.resources.scratch)
                 gc.collect()
                 gc.freeze()  # runners neither search nor copy what is here to stay
                 send(self._channel, ("ready", None))
@@ -120,7 +119,7 @@ class Nursery:
     def _spawn(self, seat: int, pipes: Sequence[int]) -> None:
         sys.stdout.flush()
         parent = os.getpid()
-        folder = _own_folder(self._setup.setup.resources.scratch)
+        folder = make_folder(os.environ[MARK], self._setup.setup.resources.scratch)
         pid = os.fork()
         if pid:
             for pipe in pipes:
@@ -141,7 +140,7 @@ class Nursery:
             self._channel.close()
             for pipe in pipes:
                 os.set_inheritable(pipe, False)  # not for the programs that the engine starts
-            serve(pipes, self._setup if folder is None else self._setup.in_folder(folder))
+            serve(pipes, self._setup if folder is None else self._setup.in_folder(folder.path))
             status = 0
         finally:
             os._exit(status)
@@ -165,7 +164,7 @@ class Nursery:
         """Remove the temporary files of a runner that has ended."""
         folder = self._folders.pop(pid)
         if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+            folder.remove()
 
     def _clean(self) -> None:
         """Kill every process of ours that is not a living runner: an ended runner's orphans.
@@ -198,18 +197,6 @@ def _descendants(pid: int) -> list[int]:
     return found + [below for child in found for below in _descendants(child)]
 
 
-def _own_folder(scratch: str | None) -> str | None:
-    """A new folder for one runner's temporary files; None where none can be made."""
-    try:
-        return tempfile.mkdtemp(prefix=_prefix(os.environ[MARK]), dir=scratch)
-    except OSError:
-        return None
-
-
-def _prefix(mark: str) -> str:
-    return f"qcmb_mpi-{mark[:12]}-"
-
-
 def sweep(mark: str, scratch: str | None) -> None:
     """Remove what a nursery that was killed has left: programs and folders with its ``mark``."""
     wanted = f"{MARK}={mark}".encode()
@@ -219,8 +206,7 @@ def sweep(mark: str, scratch: str | None) -> None:
             break
         _kill(found)
         time.sleep(0.01)
-    for folder in Path(scratch or tempfile.gettempdir()).glob(f"{_prefix(mark)}*"):
-        shutil.rmtree(folder, ignore_errors=True)
+    remove_marked(mark, scratch)
 
 
 def _carries(pid: str, variable: bytes) -> bool:

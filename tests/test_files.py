@@ -27,6 +27,6 @@ def test_a_file_is_replaced_and_leftovers_of_dead_writers_go(tmp_path: Path) -> 
 
 def test_where_it_cannot_be_written_nothing_is_left(tmp_path: Path) -> None:
     (tmp_path / "x.json").mkdir()
-    with pytest.raises(OSError, match="x.json"):
+    with pytest.raises(OSError, match=r"x\.json"):
         replace(tmp_path / "x.json", "text")
     assert [path.name for path in tmp_path.iterdir()] == ["x.json"]

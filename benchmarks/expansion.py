@@ -1,24 +1,32 @@
-"""Planning 400 fragments at 3-body and assembling their 10,667,000 energies.
+"""Planning 400 fragments at 3-body, assembling their 10,667,000 energies, cutting out one task's molecule.
 
     python benchmarks/expansion.py [--fragments 400] [--max-nbody 3]
 
 Prints seconds beyond imports, resident memory, and how far the assembled number is from exact rational
-arithmetic, in units in the last place; beside it what plain floating-point summation gives.
+arithmetic, in units in the last place; beside it what plain floating-point summation gives.  Then what it
+takes to cut a trimer out of small and large clusters of waters, alone and with all other waters as ghosts.
 """
 
 from __future__ import annotations
 
 import argparse
 import resource
+import statistics
 import time
 from fractions import Fraction
 
 import numpy as np
+from inputs import waters
 
+from qcmb_mpi.engine.fragment import Cutter
 from qcmb_mpi.expansion.assemble import Assembly
 from qcmb_mpi.expansion.exact import rounded
 from qcmb_mpi.expansion.plan import Expansion, plan
 from qcmb_mpi.expansion.weights import through
+from qcmb_mpi.inputs import from_model
+
+CLUSTERS = (10, 100, 400)  # waters
+CUTS = 2000
 
 
 def resident() -> float:
@@ -36,6 +44,21 @@ def rational(values: np.ndarray) -> Fraction:
         whole = (int(high.sum()) << 26) + int(low.sum())
         total += Fraction(whole) * Fraction(2) ** (int(power) - 53)
     return total
+
+
+def cut_seconds(n: int) -> tuple[float, float]:
+    """Median seconds of cutting a trimer out of ``n`` waters, alone and in the basis of them all."""
+    cutter = Cutter(from_model(waters(n, 3)).problem.cluster)
+    random = np.random.default_rng(1)
+    trimers = [np.sort(random.choice(n, 3, replace=False)) for _ in range(CUTS)]
+    whole = np.arange(n)
+    times: tuple[list[float], list[float]] = ([], [])
+    for trimer in trimers:
+        for basis, taken in zip((trimer, whole), times, strict=True):
+            begin = time.perf_counter()
+            cutter.cut(trimer, basis)
+            taken.append(time.perf_counter() - begin)
+    return statistics.median(times[0]), statistics.median(times[1])
 
 
 def main() -> None:
@@ -73,6 +96,11 @@ def main() -> None:
     print(f"error against exact rationals: {float(abs(Fraction(ours) - truth)) / ulp:.3f} ulp", end="")
     print(f" (plain floats: {abs(plain - ours):.1e} Eh off)")
     print(f"equal to the exact number rounded once: {ours == truth.numerator / truth.denominator}")
+
+    for n in CLUSTERS:
+        alone, ghosts = (1e6 * seconds for seconds in cut_seconds(n))
+        print(f"cut a trimer out of {n} waters: {alone:.1f} µs; in the basis of them all", end="")
+        print(f" {ghosts:.1f} µs, {1000 * ghosts / (3 * n):.0f} ns an atom")
 
 
 if __name__ == "__main__":

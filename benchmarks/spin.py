@@ -1,7 +1,8 @@
 """A plugin for measuring the farm: the program ``spin`` computes nothing for a given time.
 
 Its method is the number of milliseconds that a task takes.  The time is spent on the processor, so that
-whatever the farm itself uses is missing from it.
+whatever the farm itself uses is missing from it.  The program ``burn`` counts processor time instead: it
+takes longer where it has to share its core, as a real task does.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ class Spin:
     name = "spin"
     ghosts = True
     point_charges = False
+    clock = staticmethod(time.perf_counter)
 
     def version(self) -> str:
         return "1"
@@ -39,10 +41,18 @@ class Spin:
     def compute(
         self, level: Level, driver: Driver, molecule: TaskMolecule, resources: Resources, **_: Any
     ) -> Answer:
-        end = time.perf_counter() + float(level.method) / 1000
-        while time.perf_counter() < end:
+        end = self.clock() + float(level.method) / 1000
+        while self.clock() < end:
             pass
         return Answer(energy=-float(molecule.real.sum()))
 
 
+class Burn(Spin):
+    """The same by processor time."""
+
+    name = "burn"
+    clock = staticmethod(time.thread_time)
+
+
 register_engine(Spin())
+register_engine(Burn())

@@ -43,8 +43,9 @@ def replace(path: Path, text: str) -> None:
             old.unlink(missing_ok=True)
     temporary = path.with_name(f"{prefix}{os.getpid()}")
     try:
-        with open(temporary, "w") as file:
-            file.write(text + "\n")
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.write("\n")
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

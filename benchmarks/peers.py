@@ -7,7 +7,7 @@ Two processes compute, with every program; the order of the programs is the orde
 * mpi4py.futures needs three ranks for that, since its rank 0 manages only.
 * dask.distributed (pip install distributed) has its scheduler in the program, beside two workers of one
   thread each.
-* QCManyBody computes one task at a time, through QCEngine; it is stopped after half a minute.
+* QCManyBody computes one task at a time, through QCEngine.
 
 For the pools each task is cut and computed by the functions that qcmb_mpi's own runners call, in workers
 that have computed one task before; they are given the fragments of each task and give back its energy.
@@ -16,7 +16,8 @@ try nothing again and plan nothing; qcmb_mpi does all of it, and the checkpoint 
 
 *seconds* run from the first task to the last answer (QCManyBody: of the call), *efficiency* is the time
 in tasks over two cores times those seconds, and *times* how often as long as qcmb_mpi with MPI it takes.
-Of several runs the fastest counts.  All have to come to the same energy.
+Of several runs the fastest counts.  All have to come to the same energy.  What takes much longer than that
+is stopped.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import importlib.util
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -43,7 +45,7 @@ from speedup import BUSY, environment, mpiexec
 HERE = Path(__file__).resolve()
 WORKERS = 2
 CHUNK = 0.02  # seconds of tasks in one chunk
-PATIENCE = 30.0  # seconds that QCManyBody may take
+PATIENCE = 40.0  # seconds that the whole program of a peer may take
 SAME = 1e-8  # Eh between two energies that are the same
 
 
@@ -232,16 +234,27 @@ def theirs(name: str, path: Path, ranks: int | None, chunk: int) -> Run:
     """One of the peers."""
     output = path.with_suffix(f".{name}.json")
     command = [sys.executable, str(HERE), "--peer", name, str(path), str(chunk), str(output)]
-    whole = launched(command, ranks, PATIENCE if name == "qcmanybody" else None)
+    whole = launched(command, ranks, PATIENCE)
     return replace(Run(**json.loads(output.read_text())), whole=whole)
 
 
 def launched(command: list[str], ranks: int | None, patience: float | None = None) -> float:
-    """Run a program to its end, and how many seconds that took."""
+    """Run a program to its end, and how many seconds that took; TimeoutExpired if it is too long."""
     if ranks is not None:
         command = [mpiexec() or "mpiexec", "-n", str(ranks), *command]
     begin = time.monotonic()
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, env=environment(), timeout=patience)
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, env=environment(), start_new_session=True
+    ) as process:
+        try:
+            code = process.wait(patience)
+        finally:
+            if process.returncode is None:  # it, and what it has started
+                os.killpg(process.pid, signal.SIGTERM)
+                time.sleep(1.0)
+                os.killpg(process.pid, signal.SIGKILL)
+    if code:
+        sys.exit(f"{' '.join(command)} ended with exit code {code}")
     return time.monotonic() - begin
 
 
@@ -286,8 +299,8 @@ def compare(title: str, path: Path, chunk: int, runs: int) -> None:
     print(f"\n{title}, {first.tasks:,} tasks of {1000 * first.engine / first.tasks:.2f} ms")
     print(f"{'':<36} {'seconds':>8} {'times':>6} {'efficiency':>11} {'whole program':>14}")
     for name, _ in names:
-        if name in late:
-            print(f"{name:<36} more than {PATIENCE:g} s")
+        if name not in best:
+            print(f"{name:<36} {'':>8} {'':>6} {'':>11} {f'above {PATIENCE:g}':>14}")
             continue
         run = best[name]
         efficiency = run.engine / (WORKERS * run.seconds)

@@ -28,7 +28,8 @@ def peak():
     with open("/proc/self/status") as file:
         return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
 
-small = ParallelManyBodyComputer.from_manybodyinput(many_body(PAIR, level=HF, driver="gradient"), parallel=False)
+content = many_body(PAIR, level=HF, driver="gradient")
+small = ParallelManyBodyComputer.from_manybodyinput(content, parallel=False)
 some = next(iter(small.cluster_properties.values()))
 each = [some.model_copy(update={{"return_gradient": np.full((5000, 3), 0.1 * i)}}) for i in range(200)]
 large = small.model_copy(update={{"cluster_properties": dict(zip(map(str, range(200)), each))}})

@@ -100,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--cache-dir", metavar="DIR", help="folder of answers shared between jobs")
     run.add_argument("--scratch-dir", metavar="DIR", help="folder for temporary files")
     run.add_argument("--walltime", metavar="HH:MM:SS", help="stop in time to save")
-    run.add_argument("--symmetry", action="store_true", default=None, help="no effect in this version")
+    run.add_argument("--symmetry", action="store_true", default=None, help="compute equivalent n-mers once")
     run.add_argument(
         "--plugin", action="append", dest="plugins", metavar="MODULE", help="import MODULE first"
     )

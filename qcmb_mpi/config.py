@@ -66,7 +66,8 @@ class ExecutorConfig:
     plugins
         Modules, or paths of ``.py`` files, that every runner imports first; text is split at commas.
     symmetry
-        Has no effect in this version, and says so.
+        True computes equivalent n-mers once: those that a rotation, translation or reflection of atoms brings
+        onto each other.
     walltime
         Time that the job may take, to stop in time to save: seconds, ``HH:MM:SS`` or ``D-HH:MM:SS``;
         None asks Slurm or PBS.

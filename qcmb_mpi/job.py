@@ -21,6 +21,7 @@ import numpy as np
 from qcmb_mpi.archiving import open_archive
 from qcmb_mpi.config import ExecutorConfig
 from qcmb_mpi.equipment import checked, equip, n_workers, setup_of
+from qcmb_mpi.equivalent import different, symmetry_of
 from qcmb_mpi.errors import ExitCode, InputError, QcmbError, RunnersLost, Stopped, TasksFailed
 from qcmb_mpi.expansion.plan import TaskTable, plan
 from qcmb_mpi.farm import resources
@@ -180,8 +181,6 @@ def _lead(begin: Start, load: Callable[[], Job], stop: StopRequest, told: list[E
     stop.check()
     for warning in loaded.warnings:
         log.warning("%s", warning)
-    if config.symmetry:
-        log.warning("symmetry has no effect in this version: every task is computed by this job itself")
     problem = loaded.problem
     setup = setup_of(problem, config)
     if world is not None:
@@ -213,12 +212,17 @@ def _lead(begin: Start, load: Callable[[], Job], stop: StopRequest, told: list[E
         for warning in archive.store.warnings:
             log.warning("%s", warning)
         cached = 0 if problem.keep_records else archive.reuse()  # a cache has no records
+        wanted = config.symmetry and archive.n_done < table.n_tasks
+        symmetry = symmetry_of(problem, table, stop.check) if wanted else None
+        derived = 0 if symmetry is None else archive.follow(symmetry)
         progress = make_progress(options.progress, table.n_tasks, sys.stderr)
         try:
             if reused and options.progress != "none":
                 progress.message(f"{reused} of {table.n_tasks} tasks are in the checkpoint already")
             if cached and options.progress != "none":
                 progress.message(f"{cached} of {table.n_tasks} tasks are reused from the cache")
+            if symmetry is not None and options.progress != "none":
+                progress.message(different(table.n_tasks, symmetry.n_classes, derived))
             master, schedule = _farm(
                 begin, config, table, label, archive, description, progress, hosts, stop, pulse, threads
             )
@@ -229,7 +233,7 @@ def _lead(begin: Start, load: Callable[[], Job], stop: StopRequest, told: list[E
         if schedule.n_done < table.n_tasks:
             archive.store.save(sync=True)
             reason = stop.reason or (TOO_LATE if schedule.n_waiting else "")
-            pulse.ended(schedule, reason)
+            pulse.ended(schedule, archive.n_done, reason)
             failures = failed_for_good(problem, table, schedule, master.failed)
             folders: dict[int, Path] = {}
             if options.failed is not None:
@@ -282,7 +286,7 @@ def _farm(
     )
     names = sorted(set(hosts.values()))
     nodes = {seat: names.index(host) for seat, host in hosts.items()}
-    schedule = Schedule(model, archive.done, policy, nodes, stop.last_answer_at)
+    schedule = Schedule(model, archive.settled, policy, nodes, stop.last_answer_at)
     recorder = Recorder(
         archive,
         progress,

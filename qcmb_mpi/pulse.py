@@ -47,23 +47,23 @@ class Pulse:
         }
         self.say("starting")
 
-    def beat(self, schedule: Schedule, now: float) -> None:
-        """Say how far the job is, if that is due at the monotonic time ``now``."""
+    def beat(self, schedule: Schedule, done: int, now: float) -> None:
+        """Say how far the job is, ``done`` tasks, if that is due at the monotonic time ``now``."""
         if self._path is None or now < self._due:
             return
         self._due = now + EVERY
-        self._tell("running", schedule)
+        self._tell("running", schedule, done)
 
-    def ended(self, schedule: Schedule, reason: str) -> None:
+    def ended(self, schedule: Schedule, done: int, reason: str) -> None:
         """Say that the job ends without having finished: ``stopped`` for a reason, or ``failed``."""
         stopped = schedule.n_done + schedule.n_failed < schedule.n_tasks
-        self._tell("stopped" if stopped else "failed", schedule, reason=reason)
+        self._tell("stopped" if stopped else "failed", schedule, done, reason=reason)
 
-    def _tell(self, state: str, schedule: Schedule, **more: Any) -> None:
+    def _tell(self, state: str, schedule: Schedule, done: int, **more: Any) -> None:
         failed = np.flatnonzero(schedule.state == State.FAILED) if schedule.n_failed else np.empty(0)
         self.say(
             state,
-            done=schedule.n_done,
+            done=done,
             failed=schedule.n_failed,
             failed_tasks=failed[:MOST_FAILED].tolist(),
             seconds_left=schedule.seconds_left(),

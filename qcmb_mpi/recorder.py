@@ -171,12 +171,12 @@ class Recorder:
             self._saved, self._unsaved = now, 0
             if sync:
                 self._synced = now
-        self._pulse.beat(schedule, now)
+        self._pulse.beat(schedule, self._archive.n_done, now)
         if now - self._shown >= SHOW_EVERY:
             self._shown = now
             energy, label = self._energy_so_far()
             self._progress.update(
-                schedule.n_done,
+                self._archive.n_done,  # the schedule takes what follows by symmetry for done
                 schedule.n_failed,
                 schedule.n_tasks,
                 energy,

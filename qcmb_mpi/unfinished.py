@@ -67,16 +67,19 @@ def unfinished(
     look = _where(failures, folders) + look
     if schedule.n_done + schedule.n_failed < table.n_tasks:
         return Stopped(
-            f"stopped early ({reason}) with {schedule.n_done} of {table.n_tasks} tasks done and saved; "
+            f"stopped early ({reason}) with {archive.n_done} of {table.n_tasks} tasks done and saved; "
             f"the same command goes on from here{look}",
-            schedule.n_done,
+            archive.n_done,
             table.n_tasks,
             complete,
         )
     listed = "\n".join(f"  {f.label}: {f.kind}: {_first_line(f.message)}" for f in failures[:MOST_LISTED])
+    n_missing = table.n_tasks - archive.n_done - len(failures)
+    with_them = "it" if len(failures) == 1 else "them"
+    missing = f", and with {with_them} {n_missing} by symmetry" if n_missing else ""
     more = f"\n  and {len(failures) - MOST_LISTED} more" if len(failures) > MOST_LISTED else ""
     return TasksFailed(
-        f"{len(failures)} of {table.n_tasks} tasks failed for good; all others are computed and saved. "
+        f"{len(failures)} of {table.n_tasks} tasks failed for good{missing}; all others are computed and saved. "
         f"The same command tries them afresh.\n{listed}{more}{look}",
         [
             FailedTask(f.label, f.kind, f.message, len(f.attempts) + f.losses, folders.get(f.task))

@@ -32,7 +32,7 @@ from qcmb_mpi.report.progress import make_progress
 )
 def test_a_save_is_due_after_the_interval_or_a_few_seconds_but_not_too_often(n_answers, after, saved):
     saves: list[bool] = []
-    archive = SimpleNamespace(append=lambda *_: None, store=SimpleNamespace(save=saves.append))
+    archive = SimpleNamespace(append=lambda *_: None, n_done=0, store=SimpleNamespace(save=saves.append))
     progress = make_progress("none", 10, io.StringIO())
     recorder = Recorder(archive, progress, {}, 10, lambda: (None, ""), Pulse(None, 1), str)  # type: ignore[arg-type]
     begin = time.monotonic()

@@ -80,7 +80,7 @@ class Busy:
 
 
 def _computed(rows: Rows) -> Rows:
-    """Without what came out of a cache: its times and hosts are another job's."""
+    """Without what came out of a cache, where times and hosts are another job's, or followed by symmetry."""
     own = rows["rank"] >= 0
     return rows if own.all() else rows[own]
 

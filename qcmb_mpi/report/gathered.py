@@ -16,6 +16,7 @@ from qcmb_mpi.expansion.plan import Block
 from qcmb_mpi.report.body_orders import BodyOrder, body_orders
 from qcmb_mpi.report.material import Failure, Material
 from qcmb_mpi.report.slowest import Slow, slowest
+from qcmb_mpi.store.format import DERIVED
 
 __all__ = [
     "Gathered",
@@ -81,7 +82,7 @@ class Group:
     Attributes
     ----------
     walls
-        Sum, mean and maximum, s.
+        Sum, mean and maximum of those that somebody has computed, s.
     """
 
     level: str
@@ -110,7 +111,7 @@ class Gathered:
         Rank and host of everyone who has finished a task, in order.
     seat_of, begun, finished, n_real : (n_computed,)
         Who computed each task and when, in unix seconds, and its real fragments; without tasks whose
-        answers came out of a cache.
+        answers came out of a cache or followed by symmetry.
     """
 
     material: Material
@@ -140,7 +141,7 @@ class Gathered:
 def gather(material: Material) -> Gathered:
     """Work out everything."""
     units = Units.known()
-    own = material.rows["rank"] >= 0  # times and ranks of what came out of a cache are another job's
+    own = material.rows["rank"] >= 0  # what came out of a cache or follows by symmetry was not computed here
     rows = material.rows[own]
     who = rows[["rank", "host"]].astype([("rank", "<i4"), ("host", "S32")])
     seats, seat_of = np.unique(who, return_inverse=True)
@@ -188,12 +189,13 @@ def _groups(material: Material) -> list[Group]:
     groups = []
     for block in material.table.blocks:
         rows = material.row_of[block.tasks]
-        walls = material.snapshot.rows["wall"][rows[rows >= 0]]
+        done = material.snapshot.rows[rows[rows >= 0]]
+        walls = done["wall"][done["rank"] != DERIVED]
         times = (
             (float(walls.sum()), float(walls.mean()), float(walls.max())) if len(walls) else (0.0, 0.0, 0.0)
         )
         level = material.level_names[block.level]
-        groups.append(Group(level, block.n_real, _basis(material, block), block.size, len(walls), times))
+        groups.append(Group(level, block.n_real, _basis(material, block), block.size, len(done), times))
     return groups
 
 

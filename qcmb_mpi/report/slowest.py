@@ -32,7 +32,7 @@ def slowest(
     names: Sequence[str],
     count: int,
 ) -> tuple[Slow, ...]:
-    """The slowest tasks, slowest first, without those that another job computed.
+    """The slowest tasks, slowest first, without those that this job did not compute.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ from qcmb_mpi.problem import Problem, formula
 from qcmb_mpi.report.body_orders import BodyOrder, body_orders
 from qcmb_mpi.report.busy import Busy, Pace, busy, pace
 from qcmb_mpi.report.slowest import Slow, slowest
-from qcmb_mpi.store.format import Rows, split_keys
+from qcmb_mpi.store.format import DERIVED, Rows, split_keys
 from qcmb_mpi.store.signs import Signs
 from qcmb_mpi.store.task_keys import Keys
 
@@ -149,7 +149,7 @@ def gather(
         sums=body_orders(problem, table, done, energies),
         slowest=slowest(table, rows, tasks, places, names, SLOWEST),
         busy=busy(mine, until),
-        notes=(*notes, *_notes(signs, len(rows) - len(mine), int((mine["rank"] < 0).sum()))),
+        notes=(*notes, *_notes(signs, len(rows) - len(mine), mine["rank"])),
     )
 
 
@@ -177,11 +177,15 @@ def state_of(signs: Signs, complete: bool) -> str:
     return "stopped" if signs.closed or said == "stopped" or signs.rescued else "killed"
 
 
-def _notes(signs: Signs, foreign: int, cached: int) -> Iterator[str]:
+def _notes(signs: Signs, foreign: int, ranks: NDArray[np.int32]) -> Iterator[str]:
+    derived = int((ranks == DERIVED).sum())
+    cached = int((ranks < 0).sum()) - derived
     if foreign:
         yield f"{foreign:,} further rows are not needed by the input that the checkpoint was last used for"
     if cached:
         yield f"{cached:,} answers came out of the cache and count in no pace"
+    if derived:
+        yield f"{derived:,} answers follow by symmetry from others and count in no pace"
     for file in signs.rescued:
         yield f"{file} holds finished tasks that the next run takes in"
 

@@ -98,8 +98,11 @@ def where_time_went(run: Mapping[str, Any]) -> str:
     wall, farm, ranks = run["wall_seconds"], run["farm_seconds"], max(1, run["ranks"])
     cached = run.get("tasks_from_cache", 0)
     from_cache = f"{cached:,} from the cache, " if cached else ""
+    derived = run.get("tasks_by_symmetry", 0)
+    by_symmetry = f"{derived:,} by symmetry, " if derived else ""
     text = (
-        f"{computed:,} tasks computed, {reused:,} from the checkpoint, {from_cache}in {format_measured(wall)}"
+        f"{computed:,} tasks computed, {by_symmetry}{reused:,} from the checkpoint, {from_cache}"
+        f"in {format_measured(wall)}"
     )
     if not computed or not farm:
         return text + "."

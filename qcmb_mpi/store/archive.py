@@ -8,6 +8,7 @@ order in which a job lists its fragments but derivatives do.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,8 +18,19 @@ from numpy.typing import NDArray
 
 from qcmb_mpi.expansion.assemble import coordinates
 from qcmb_mpi.expansion.plan import Block, TaskTable
+from qcmb_mpi.expansion.symmetry import Symmetry
 from qcmb_mpi.store.cache import Cache
-from qcmb_mpi.store.format import FAILURE, FROM_CACHE_THREADED, ROW, Rows, claim, join_keys, split_keys
+from qcmb_mpi.store.derived import derived, sources
+from qcmb_mpi.store.format import (
+    DERIVED,
+    FAILURE,
+    FROM_CACHE_THREADED,
+    ROW,
+    Rows,
+    claim,
+    join_keys,
+    split_keys,
+)
 from qcmb_mpi.store.rescue import Batch
 from qcmb_mpi.store.task_keys import Keys
 
@@ -113,6 +125,8 @@ class Archive:
         Which answers are there.
     energies : (n_tasks,) float64
         In Eh; NaN where there is none.
+    n_done, n_derived
+        Answers that are there, and those of them that followed by symmetry in this run.
     repeats
         False if an answer came out of a cache whose last bits may not repeat.
     """
@@ -136,8 +150,10 @@ class Archive:
         self._share_earlier = share_earlier
         self.done = np.zeros(table.n_tasks, dtype=bool)
         self.energies = np.full(table.n_tasks, np.nan)
+        self.n_done = self.n_derived = 0
         self.notes: dict[str, int] = {}
         self.repeats = True
+        self._symmetry: Symmetry | None = None
         self._rows: list[Rows] = []  # those with derivatives
         self._row_of = np.full(0, -1)
 
@@ -152,26 +168,48 @@ class Archive:
             rows = rows[places]
             self._take(tasks, rows)
             if self._cache is not None and self._share_earlier:
-                new = self._cache.lacks(tasks)
+                new = self._cache.lacks(tasks) & (rows["rank"] != DERIVED)
                 tasks, rows = tasks[new], rows[new]
                 for which, gradients, hessians in self.store.stream(rows):
                     self._cache.add(tasks[which], Batch(rows[which], gradients, hessians))
-        return int(self.done.sum())
+        return self.n_done
 
     def reuse(self) -> int:
         """Take over what the cache has for tasks not yet done; returns how many tasks that answers."""
         if self._cache is None:
             return 0
-        before = int(self.done.sum())
+        before = self.n_done
         for tasks, batch in self._cache.find(np.flatnonzero(~self.done)):
             batch.rows["key"] = join_keys(self._keys.of(tasks))
             self.store.append(batch.rows, batch.first, batch.second)
             self._take(tasks, batch.rows)
             self.store.save()
-        return int(self.done.sum()) - before
+        return self.n_done - before
+
+    def follow(self, symmetry: Symmetry) -> int:
+        """From now on an answer is one to all equivalent tasks; returns how many tasks that answers at once.
+
+        The cache gets none of them: it is for what was computed.
+        """
+        self._symmetry = symmetry
+        known = sources(symmetry, self.done)
+        for block, positions in self._table.split(known):
+            for results in self._known(block, known[positions]):
+                self._derive(results)
+        self.store.save()
+        return self.n_derived
+
+    @property
+    def settled(self) -> NDArray[np.bool_]:
+        """Which tasks need not be computed, (n_tasks,): done, or to follow from an equivalent one."""
+        return self.done if self._symmetry is None else self.done | self._symmetry.follows
 
     def append(self, results: Results, seat: int, host: str) -> None:
-        """Add answers that have just arrived."""
+        """Add answers that have just arrived, and with them those of equivalent tasks."""
+        self._append(results, seat, host)
+        self._derive(results)
+
+    def _append(self, results: Results, seat: int, host: str) -> None:
         rows = np.zeros(len(results.tasks), dtype=ROW)
         keys = self._keys.of(results.tasks)
         rows["key"] = join_keys(keys)
@@ -187,11 +225,51 @@ class Archive:
         claim(rows, results.gradient_lengths, results.hessian_lengths)
         gradients, hessians = self._canonical_order(results) if len(results.floats) else (np.empty(0),) * 2
         self.store.append(rows, gradients, hessians)
-        if self._cache is not None:
+        if self._cache is not None and seat != DERIVED:
             self._cache.add(results.tasks, Batch(rows, gradients, hessians))
         if any(results.records):
             self.store.append_records(keys, results.records)
         self._take(results.tasks, rows)
+
+    def _derive(self, results: Results) -> None:
+        if self._symmetry is not None:
+            for others in derived(results, self._symmetry, self.done):
+                self._append(others, DERIVED, "")
+                self.n_derived += len(others.tasks)
+
+    def _known(self, block: Block, tasks: NDArray[np.int64]) -> Iterator[Results]:
+        """Answers of some tasks of a block that are done."""
+        if not self._rows:
+            nothing = np.zeros((len(tasks), 0))
+            yield self._again(tasks, nothing, nothing)
+            return
+        for some, addresses, gradients, hessians in self.derivatives(block, tasks):
+            n, n_coordinates = addresses.shape
+            order = np.argsort(addresses, axis=1)
+            if gradients.shape[1]:
+                gradients = np.take_along_axis(gradients, order, axis=1)
+            if hessians.shape[1]:
+                squares = hessians.reshape(n, n_coordinates, n_coordinates)
+                which = np.arange(n)[:, None, None]
+                hessians = squares[which, order[:, :, None], order[:, None, :]].reshape(n, -1)
+            yield self._again(some, gradients, hessians)
+
+    def _again(self, tasks: NDArray[np.int64], gradients: Floats, hessians: Floats) -> Results:
+        """Answers as they arrived; derivatives with the atoms in ascending order."""
+        nothing = np.zeros(len(tasks))
+        return Results(
+            tasks=tasks,
+            energies=self.energies[tasks],
+            walls=nothing,
+            cpus=nothing,
+            finished=np.full(len(tasks), time.time()),
+            attempts=np.zeros(len(tasks), dtype=np.int64),
+            gradient_lengths=np.full(len(tasks), gradients.shape[1]),
+            hessian_lengths=np.full(len(tasks), hessians.shape[1]),
+            floats=np.concatenate([gradients, hessians], axis=1).reshape(-1),
+            notes=(),
+            records=(),
+        )
 
     def append_failures(
         self,
@@ -215,9 +293,9 @@ class Archive:
         self.store.append_failures(rows)
 
     def derivatives(
-        self, block: Block
+        self, block: Block, among: NDArray[np.int64] | None = None
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], Floats, Floats]]:
-        """Derivatives of all tasks of a block that are done.
+        """Derivatives of all tasks of a block that are done, or of some of them.
 
         Yields
         ------
@@ -232,7 +310,7 @@ class Archive:
         """
         everything = np.concatenate(self._rows) if self._rows else np.empty(0, ROW)
         self._rows = [everything]
-        tasks = block.start + np.flatnonzero(self.done[block.tasks])
+        tasks = block.start + np.flatnonzero(self.done[block.tasks]) if among is None else among
         for begin in range(0, len(tasks), CHUNK):
             some = tasks[begin : begin + CHUNK]
             basis = self._in_canonical_order(block.basis(some - block.start))
@@ -258,6 +336,7 @@ class Archive:
         return found
 
     def _take(self, tasks: NDArray[np.int64], rows: Rows) -> None:
+        self.n_done += int(np.count_nonzero(~self.done[tasks]))
         self.done[tasks] = True
         self.energies[tasks] = rows["energy"]
         self.repeats &= not (rows["rank"] == FROM_CACHE_THREADED).any()

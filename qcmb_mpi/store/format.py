@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "DERIVED",
     "ENERGY_ONLY",
     "FAILURE",
     "FORMAT",
@@ -49,6 +50,8 @@ FROM_CACHE = -1
 """``rank`` of an answer that another job computed and a cache passed on."""
 FROM_CACHE_THREADED = -2
 """The same, computed on several threads: its last bits may not repeat."""
+DERIVED = -3
+"""``rank`` of an answer that follows by symmetry from that of an equivalent task; it took no time."""
 
 Rows = NDArray[np.void]
 """A structured array of one of the types below."""
@@ -74,7 +77,8 @@ ROW = np.dtype(
 """One finished task.
 
 ``key`` is a sum of content hashes; ``energy`` in Eh; ``wall`` and ``cpu`` in s; ``finished`` in unix
-seconds; ``rank`` below zero says that the answer came out of a cache; ``offset`` and ``length`` address
+seconds; ``rank`` below zero says that this job has not computed it, but where it came from; ``offset`` and
+``length`` address
 ``/gradients`` [Eh/bohr] or ``/hessians`` [Eh/bohr^2] in float64 values.  ``gradient_offset`` >= 0 says
 that ``offset`` addresses ``/hessians`` and where the gradient of the same task (``sqrt(length)`` values)
 is.  ``note`` says what was done beyond the plain algorithm.  ``payload`` is the CRC32 of the gradient's

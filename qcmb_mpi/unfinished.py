@@ -79,8 +79,8 @@ def unfinished(
     missing = f", and with {with_them} {n_missing} by symmetry" if n_missing else ""
     more = f"\n  and {len(failures) - MOST_LISTED} more" if len(failures) > MOST_LISTED else ""
     return TasksFailed(
-        f"{len(failures)} of {table.n_tasks} tasks failed for good{missing}; all others are computed and saved. "
-        f"The same command tries them afresh.\n{listed}{more}{look}",
+        f"{len(failures)} of {table.n_tasks} tasks failed for good{missing}; all others are computed and "
+        f"saved. The same command tries them afresh.\n{listed}{more}{look}",
         [
             FailedTask(f.label, f.kind, f.message, len(f.attempts) + f.losses, folders.get(f.task))
             for f in failures

@@ -53,7 +53,7 @@ def canonical_order(
     n = places.shape[1]
     influence = np.log1p(distances(places))  # curved, or sums would be alike for atoms on a line
     influence[fragments[:, :, None] == fragments[:, None, :]] *= ONE_FRAGMENT
-    weights = 1.0 + np.random.default_rng(n).random(n)
+    weights = 1.0 + np.random.default_rng(n).random((n,))
     equal = tolerance * max(1.0, n**0.5)
     cells = _cells(np.sort(types, axis=1), np.argsort(types, axis=1, kind="stable"), 0)
     orders = np.empty(types.shape, dtype=np.int64)

@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 
 
 def fit(before: Floats, after: Floats) -> tuple[Floats, Floats]:
-    """The motions that bring atoms closest to others (Kabsch, Acta Cryst. A32, 922, 1976; here with reflections).
+    """The motions that bring atoms closest to others: Kabsch, Acta Cryst. A32, 922 (1976), with reflections.
 
     Where the atoms lie in a plane, on a line or in a point, more than one motion is best; any of them is
     given, and all of them move a gradient or Hessian that has the symmetry of the atoms alike.
@@ -61,10 +61,12 @@ def _centre(places: Floats) -> Floats:
     total: Floats = np.zeros((len(places), 3))
     for atom in range(places.shape[1]):
         total += places[:, atom]
-    return (total / places.shape[1])[:, None]
+    total /= places.shape[1]
+    return total[:, None]
 
 
 def _rotated(rotations: Floats, vectors: Floats) -> Floats:
     """Vectors (m or 1, n, 3), each set by its rotation."""
     x, y, z = (rotations[:, None, :, k] * vectors[:, :, None, k] for k in range(3))
-    return np.asarray(x + y + z)
+    moved: Floats = x + y + z
+    return moved

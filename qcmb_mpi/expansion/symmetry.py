@@ -77,7 +77,8 @@ class Motions:
         rows = np.arange(m)[:, None, None]
         # advanced indices apart from each other put their axes first
         there = moved[rows, back[:, :, None], :, back[:, None, :], :]
-        return there.transpose(0, 1, 3, 2, 4).reshape(m, -1)
+        flat: Floats = there.transpose(0, 1, 3, 2, 4).reshape(m, -1)
+        return flat
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +108,12 @@ class _Atoms:
     """
 
     def __init__(
-        self, numbers: Integers, geometry: Floats, offsets: Integers, charges: Floats, multiplicities: Integers
+        self,
+        numbers: Integers,
+        geometry: Floats,
+        offsets: Integers,
+        charges: Floats,
+        multiplicities: Integers,
     ):
         self.offsets = offsets
         self.geometry = geometry
@@ -164,7 +170,8 @@ class Symmetry:
     @property
     def follows(self) -> NDArray[np.bool_]:
         """Which tasks are not the first of their class, (n_tasks,)."""
-        return self.representative != np.arange(len(self.representative))
+        others: NDArray[np.bool_] = self.representative != np.arange(len(self.representative))
+        return others
 
     def members(self, task: int) -> Integers:
         """All tasks that are equivalent to one, with it, ascending."""

@@ -63,7 +63,8 @@ def derived(results: Results, symmetry: Symmetry, done: NDArray[np.bool_]) -> It
 
 def _missing(symmetry: Symmetry, task: int, done: NDArray[np.bool_]) -> NDArray[np.int64]:
     members = symmetry.members(task)
-    return members[(members != task) & ~done[members]]
+    missing: NDArray[np.int64] = members[(members != task) & ~done[members]]
+    return missing
 
 
 def _results(

@@ -11,6 +11,8 @@ from qcmb_mpi.problem import Problem
 
 __all__ = ["different", "symmetry_of"]
 
+CLOSE = 1e-7  # bohr within which coordinates with eight decimals are
+
 
 def symmetry_of(problem: Problem, table: TaskTable, pause: Callable[[], None]) -> Symmetry | None:
     """The classes of equivalent tasks; None, and a warning, where answers cannot be moved.
@@ -29,7 +31,7 @@ def symmetry_of(problem: Problem, table: TaskTable, pause: Callable[[], None]) -
     if reason:
         log.warning("symmetry is not used: %s, so every task is computed", reason)
         return None
-    return find_symmetry(
+    symmetry = find_symmetry(
         table,
         numbers=cluster.numbers,
         geometry=cluster.geometry,
@@ -39,9 +41,17 @@ def symmetry_of(problem: Problem, table: TaskTable, pause: Callable[[], None]) -
         keep_orders=problem.driver != "energy",
         pause=pause,
     )
+    if symmetry.farthest > CLOSE:
+        log.warning(
+            "symmetry: atoms of tasks that are taken as equivalent lie up to %.1g bohr beside their places, "
+            "which many-body sums magnify; give coordinates with eight decimals or more",
+            symmetry.farthest,
+        )
+    return symmetry
 
 
 def different(n_tasks: int, n_classes: int, derived: int) -> str:
     """What symmetry saves, as one line; ``derived`` answers are there already."""
-    known = f"; {derived:,} answers follow from those that are there" if derived else ""
+    answers = "1 answer follows" if derived == 1 else f"{derived:,} answers follow"
+    known = f"; {answers} from what is there" if derived else ""
     return f"{n_tasks:,} tasks, {n_classes:,} of them different by symmetry{known}"

@@ -212,8 +212,12 @@ def _lead(begin: Start, load: Callable[[], Job], stop: StopRequest, told: list[E
         for warning in archive.store.warnings:
             log.warning("%s", warning)
         cached = 0 if problem.keep_records else archive.reuse()  # a cache has no records
-        wanted = config.symmetry and archive.n_done < table.n_tasks
-        symmetry = symmetry_of(problem, table, stop.check) if wanted else None
+
+        def go_on() -> None:
+            stop.check()
+            archive.store.save()  # renews the lock, too
+
+        symmetry = symmetry_of(problem, table, go_on) if config.symmetry else None
         derived = 0 if symmetry is None else archive.follow(symmetry)
         progress = make_progress(options.progress, table.n_tasks, sys.stderr)
         try:
@@ -242,7 +246,8 @@ def _lead(begin: Start, load: Callable[[], Job], stop: StopRequest, told: list[E
             raise unfinished(problem, table, archive, schedule, failures, folders, reason, options.checkpoint)
         pulse.say("assembling")
         outcome = assemble(problem, table, archive)
-        uncertainty = expected_error(problem, table, outcome, description.energy_errors)
+        classes = None if symmetry is None else symmetry.representative
+        uncertainty = expected_error(problem, table, outcome, description.energy_errors, classes)
         told_of_run = statistics(
             begin, master.statistics, threads, description, archive, reused, cached, label, uncertainty
         )

@@ -247,11 +247,16 @@ def _component(archive: Archive, task: int, n_atoms: int) -> dict[str, Any]:
 
 
 def expected_error(
-    problem: Problem, table: TaskTable, outcome: Outcome, energy_errors: tuple[float, ...]
+    problem: Problem,
+    table: TaskTable,
+    outcome: Outcome,
+    energy_errors: tuple[float, ...],
+    representative: NDArray[np.int64] | None = None,
 ) -> float:
-    """Expected error [Eh] of the energy returned, if the tasks' errors are independent.
+    """Expected error [Eh] of the energy returned, if errors of tasks are independent that were computed.
 
-    The root of the summed squares of weight times the engine's error of one energy.
+    The root of the summed squares of weight times the engine's error of one energy; tasks with the same
+    ``representative``, (n_tasks,), have one error together.
     """
     treatment = problem.expansion.treatments[0]
     sums = outcome.weights[treatment]
@@ -261,5 +266,5 @@ def expected_error(
     total = 0.0
     for level, error in enumerate(energy_errors):
         own = {number: weight for number, weight in terms.items() if table.blocks[number].level == level}
-        total += (error * error_growth(table, own)) ** 2
+        total += (error * error_growth(table, own, representative)) ** 2
     return float(total**0.5)

@@ -29,6 +29,7 @@ FORBIDDEN = {
     "job": ("computer", "commands", "cli", "watching", "probing"),
     "starting": ("inputs", "store", "report", "job", "computer", "commands", "cli", "equipment", "probing"),
     "equipment": ("store", "report", "job", "computer", "commands", "cli", "watching", "probing"),
+    "equivalent": ("inputs", "engine", "farm", "store", "report", "job", "computer", "commands", "cli"),
     "provenance": ("inputs", "report", "job", "computer", "commands", "cli", "watching", "probing"),
     "probing": ("computer", "commands", "cli", "watching", "engine"),
     "pulse": ("inputs", "engine", "report", "job", "computer", "commands", "cli", "watching"),
@@ -57,6 +58,8 @@ ONLY = {
     "files": ("qcmb_mpi.errors",),
     "jobscript": ("qcmb_mpi.errors",),
     "jobscript_text": ("qcmb_mpi.jobscript",),
+    "expansion.rigid": (),
+    "expansion.ordering": (),
     "farm.messages": ("qcmb_mpi.engine.base", "qcmb_mpi.engine.failures", "qcmb_mpi.expansion.plan"),
 }
 

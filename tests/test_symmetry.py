@@ -178,7 +178,7 @@ def test_what_was_computed_without_it_is_known_with_it(program: Program, fails: 
     assert finished.code == TASKS_FAILED, finished
     toy.goes_wrong({})
     finished = program.succeed("input.json", "--symmetry", "--progress", "lines", **toy.variables)
-    assert "1 answers follow from those that are there" in finished.err
+    assert "; 1 answer follows from what is there\n" in finished.err
     assert toy.tries() == {}
     run = told(program)
     assert (run["tasks_computed"], run["tasks_reused"], run["tasks_by_symmetry"]) == (0, N_TASKS - 1, 1)

@@ -154,11 +154,19 @@ def _missing(table: TaskTable, terms: Weights, done: NDArray[np.bool_]) -> Itera
         yield block.size - int(np.count_nonzero(finished))
 
 
-def error_growth(table: TaskTable, terms: Weights) -> float:
-    """Root of the summed squares of the weights: how much independent errors of tasks grow."""
-    total = 0
+def error_growth(table: TaskTable, terms: Weights, representative: NDArray[np.int64] | None = None) -> float:
+    """Root of the summed squares of the weights: how much independent errors of tasks grow.
+
+    Tasks with the same ``representative``, (n_tasks,), have the same error.
+    """
+    total: float = 0
     for number, weight in terms.items():
-        if isinstance(weight, np.ndarray):
+        if representative is not None:
+            block = table.blocks[number]
+            weights = np.broadcast_to(np.asarray(weight, dtype=np.float64), block.size)
+            of_classes = np.bincount(representative[block.tasks] - block.start, weights)
+            total += float((of_classes**2).sum())
+        elif isinstance(weight, np.ndarray):
             total += int((weight.astype(object) ** 2).sum())
         else:
             total += table.blocks[number].size * int(weight) ** 2

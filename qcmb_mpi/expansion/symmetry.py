@@ -5,7 +5,7 @@ equivalent if a motion brings every atom of the one to within :data:`TOLERANCE` 
 is the same: element, real or ghost, and, where it is real, charge and multiplicity of its fragment; atoms of
 one fragment go to atoms of one fragment.  Each pair of tasks that is called equivalent has been tried.
 
-Pure numpy on arrays of tasks; the sum of all tasks' times is not to be spent here.  Hashes of what two
+Pure numpy on arrays of tasks, some ten microseconds each.  Hashes of what two
 equivalent tasks have in common say which pairs to try.  They are made from rounded numbers, so a pair may be
 overlooked, and is then computed twice, no more.
 """
@@ -25,12 +25,13 @@ from qcmb_mpi.expansion.rigid import fit, moved_gradients, moved_hessians
 
 __all__ = ["TOLERANCE", "Motions", "Symmetry", "find_symmetry"]
 
-TOLERANCE = 1e-5
+TOLERANCE = 1e-6
 """Bohr that an atom may lie beside its place after the motion.
 
-Coordinates with six decimals in angstrom are within.  An energy differs by no more than this times the
-sum of the forces' lengths: for a molecule at rest less than 1e-8 Eh, for one with coordinates to eight
-decimals less than 1e-10 Eh.
+An energy then differs by no more than this times the sum of the forces' lengths: by 1e-7 Eh where they are
+0.1 Eh/bohr together.  Many-body sums magnify that, since each monomer is part of thousands of n-mers and what
+cancels between them does so only if all have the same coordinates.  So it is small; coordinates with eight
+decimals are thirty times closer.  :attr:`Symmetry.farthest` says how close they are.
 """
 
 ELEMENTS = 1 << 19  # pairs of atoms handled at once
@@ -153,10 +154,13 @@ class Symmetry:
     ----------
     representative : (n_tasks,) int64
         The first task of each task's class.
+    farthest
+        Bohr that an atom lies beside its place at most, of all tasks that are called equivalent.
     """
 
-    def __init__(self, representative: Integers, atoms: _Atoms, parts: list[_Part]):
+    def __init__(self, representative: Integers, farthest: float, atoms: _Atoms, parts: list[_Part]):
         self.representative = representative
+        self.farthest = farthest
         self._atoms = atoms
         self._parts = parts
         others = np.flatnonzero(representative != np.arange(len(representative)))
@@ -217,14 +221,16 @@ def find_symmetry(
     """
     atoms = _Atoms(numbers, geometry, offsets, charges, multiplicities)
     representative = np.arange(table.n_tasks)
+    farthest = 0.0
     kept = []
     for block in table.blocks:
         for part in _parts(block, atoms, pause):
-            first = _classes(part, atoms, pause)
+            first, away = _classes(part, atoms, pause)
+            farthest = max(farthest, away)
             representative[block.start + part.rows] = block.start + part.rows[first]
             if keep_orders:
                 kept.append(part)
-    return Symmetry(representative, atoms, kept)
+    return Symmetry(representative, farthest, atoms, kept)
 
 
 def _parts(block: Block, atoms: _Atoms, pause: Callable[[], None]) -> Iterator[_Part]:
@@ -246,9 +252,13 @@ def _pieces(n: int, step: int) -> Iterator[tuple[int, int]]:
     return ((begin, min(begin + step, n)) for begin in range(0, n, step))
 
 
-def _classes(part: _Part, atoms: _Atoms, pause: Callable[[], None]) -> Integers:
-    """For each task of a part the first one of its class, as positions in ``part.rows``, (k,)."""
+def _classes(part: _Part, atoms: _Atoms, pause: Callable[[], None]) -> tuple[Integers, float]:
+    """For each task of a part the first one of its class, as positions in ``part.rows``, (k,).
+
+    Returned with it is the largest distance [bohr] that is left between an atom and its place.
+    """
     first = np.arange(len(part.rows))
+    left = np.zeros(len(part.rows))
     for shift in SHIFTS:
         alone = np.flatnonzero(first == np.arange(len(first)))
         hashes = _hashes(part, alone, shift, atoms, pause)
@@ -262,16 +272,19 @@ def _classes(part: _Part, atoms: _Atoms, pause: Callable[[], None]) -> Integers:
             if not open_.any():
                 break
             hashes, rest, leader = hashes[open_], rest[open_], leader[open_]
-            alike = _alike(part, leader, rest, atoms, pause)
-            first[rest[alike]] = leader[alike]
+            away = _away(part, leader, rest, atoms, pause)
+            alike = away < TOLERANCE
+            first[rest[alike]], left[rest[alike]] = leader[alike], away[alike]
             hashes, rest = hashes[~alike], rest[~alike]
             if not len(rest):
                 break
     # what followed a task that has come to follow another one is close to that, too, or stays alone
     chained = np.flatnonzero(first[first] != first)
-    alike = _alike(part, first[first[chained]], chained, atoms, pause)
+    away = _away(part, first[first[chained]], chained, atoms, pause)
+    alike = away < TOLERANCE
+    left[chained] = np.where(alike, away, 0.0)
     first[chained] = np.where(alike, first[first[chained]], chained)
-    return first
+    return first, float(left.max(initial=0.0))
 
 
 def _hashes(
@@ -295,15 +308,18 @@ def _hashes(
     return hashes
 
 
-def _alike(
+def _away(
     part: _Part, leaders: Integers, others: Integers, atoms: _Atoms, pause: Callable[[], None]
-) -> NDArray[np.bool_]:
-    """Whether each leader can be moved onto the other task beside it."""
-    alike = np.empty(len(others), dtype=bool)
+) -> Floats:
+    """How far atoms are from their places if each leader is moved onto the other task beside it.
+
+    Infinite where the atoms are not the same.
+    """
+    away = np.empty(len(others))
     for begin, end in _pieces(len(others), max(1, ELEMENTS // part.orders.shape[1] ** 2)):
         pause()
         places, types, fragments = atoms.in_order(part, leaders[begin:end])
         onto, types_there, fragments_there = atoms.in_order(part, others[begin:end])
         same = (types == types_there).all(axis=1) & (fragments == fragments_there).all(axis=1)
-        alike[begin:end] = same & (fit(places, onto)[1] < TOLERANCE)
-    return alike
+        away[begin:end] = np.where(same, fit(places, onto)[1], np.inf)
+    return away

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from fractions import Fraction
 from math import isclose, sqrt
 
@@ -129,6 +130,24 @@ def test_independent_errors_grow_with_the_root_of_the_summed_squares(expansion: 
         for terms in sums.values():
             wanted = sqrt(sum(weight**2 for weight in by_task(table, terms).values()))
             assert isclose(error_growth(table, terms), wanted)
+
+
+@settings(max_examples=50, deadline=None)
+@given(expansion=expansions(), seed=SEEDS)
+def test_errors_of_equivalent_tasks_are_added_up_first(expansion: Expansion, seed: int) -> None:
+    table, rng = plan(expansion), np.random.default_rng(seed)
+    representative = np.arange(table.n_tasks)
+    for block in table.blocks:
+        earlier = np.arange(block.size) * rng.random(block.size)
+        representative[block.tasks] = block.start + earlier.astype(np.int64)
+    number = {table.members(task): task for task in range(table.n_tasks)}
+    for sums in through(table).values():
+        for terms in sums.values():
+            of_class: Counter[int] = Counter()
+            for task, weight in by_task(table, terms).items():
+                of_class[int(representative[number[task]])] += weight
+            wanted = sqrt(sum(weight**2 for weight in of_class.values()))
+            assert isclose(error_growth(table, terms, representative), wanted, abs_tol=1e-9)
 
 
 def test_nothing_may_be_added() -> None:

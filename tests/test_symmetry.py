@@ -210,6 +210,19 @@ def test_a_task_that_fails_takes_its_equivalents_with_it_and_says_so(program: Pr
     assert set(toy.tries()) == {"0-1"}
 
 
+def test_an_energy_follows_also_where_an_engine_gives_a_gradient_unasked(program: Program) -> None:
+    toy = Toy(program, N_ATOMS)
+    toy.write_input(max_nbody=2)
+    toy.goes_wrong({"0-1": ["unasked"], "3-4": ["input"]})
+    assert program.run("input.json", **toy.variables).code == TASKS_FAILED
+    program.succeed("input.json", "--symmetry", **toy.variables)
+    assert (told(program)["tasks_computed"], told(program)["tasks_by_symmetry"]) == (0, 1)
+    toy.goes_wrong({"0-1": ["unasked"]})
+    program.succeed("input.json", "--symmetry", "--overwrite", **toy.variables)
+    assert "3-4" not in toy.tries()
+    assert told(program)["tasks_by_symmetry"] > 1
+
+
 @pytest.mark.slow
 def test_without_it_the_rest_is_computed(program: Program) -> None:
     toy = Toy(program, N_ATOMS)

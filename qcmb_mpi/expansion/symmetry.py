@@ -156,11 +156,14 @@ class Symmetry:
         The first task of each task's class.
     farthest
         Bohr that an atom lies beside its place at most, of all tasks that are called equivalent.
+    moves
+        Whether motions can be asked for.
     """
 
     def __init__(self, representative: Integers, farthest: float, atoms: _Atoms, parts: list[_Part]):
         self.representative = representative
         self.farthest = farthest
+        self.moves = bool(parts)
         self._atoms = atoms
         self._parts = parts
         others = np.flatnonzero(representative != np.arange(len(representative)))
@@ -184,7 +187,7 @@ class Symmetry:
         return np.concatenate([[first], self._others[begin:end]])
 
     def motions(self, task: int, others: Integers) -> Motions:
-        """How a task is brought onto others of its class; only where ``find_symmetry`` keeps orders."""
+        """How a task is brought onto others of its class."""
         for part in self._parts:
             if part.block.tasks.start <= task < part.block.tasks.stop:
                 at = np.searchsorted(part.rows, np.concatenate([[task], others]) - part.block.start)

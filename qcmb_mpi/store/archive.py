@@ -194,7 +194,7 @@ class Archive:
         self._symmetry = symmetry
         known = sources(symmetry, self.done)
         for block, positions in self._table.split(known):
-            for results in self._known(block, known[positions]):
+            for results in self._known(block, known[positions], symmetry.moves):
                 self._derive(results)
         self.store.save()
         return self.n_derived
@@ -237,9 +237,9 @@ class Archive:
                 self._append(others, DERIVED, "")
                 self.n_derived += len(others.tasks)
 
-    def _known(self, block: Block, tasks: NDArray[np.int64]) -> Iterator[Results]:
+    def _known(self, block: Block, tasks: NDArray[np.int64], derivatives: bool) -> Iterator[Results]:
         """Answers of some tasks of a block that are done."""
-        if not self._rows:
+        if not derivatives:
             nothing = np.zeros((len(tasks), 0))
             yield self._again(tasks, nothing, nothing)
             return

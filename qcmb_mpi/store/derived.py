@@ -27,21 +27,23 @@ MOST_FLOATS = 1 << 21  # and floats in them
 def derived(results: Results, symmetry: Symmetry, done: NDArray[np.bool_]) -> Iterator[Results]:
     """Answers of all tasks that are equivalent to those in ``results`` and not yet ``done``.
 
-    They took no time, no attempt and nothing beyond the plain algorithm.  Those with derivatives must
-    have the same kinds of them throughout.
+    They took no time, no attempt and nothing beyond the plain algorithm.  Where ``symmetry`` can move
+    them, all have derivatives; elsewhere those that an engine gives unasked are left out.
 
     Yields
     ------
     Results
         Some of them; ``done``, (n_tasks,), may change meanwhile.
     """
-    if not len(results.floats):
+    if not symmetry.moves:
+        none = np.zeros(len(results.tasks), dtype=np.int64)
+        energies = replace(results, gradient_lengths=none, hessian_lengths=none)
         missing = [_missing(symmetry, task, done) for task in results.tasks.tolist()]
         positions = np.repeat(np.arange(len(missing)), [len(some) for some in missing])
         tasks = np.concatenate([np.empty(0, dtype=np.int64), *missing])
         for begin in range(0, len(tasks), MOST_TASKS):
             piece = slice(begin, begin + MOST_TASKS)
-            yield _results(results, positions[piece], tasks[piece], np.empty(0))
+            yield _results(energies, positions[piece], tasks[piece], np.empty(0))
         return
     lengths = results.gradient_lengths + results.hessian_lengths
     ends = np.cumsum(lengths)

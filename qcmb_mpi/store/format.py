@@ -77,12 +77,12 @@ ROW = np.dtype(
 """One finished task.
 
 ``key`` is a sum of content hashes; ``energy`` in Eh; ``wall`` and ``cpu`` in s; ``finished`` in unix
-seconds; ``rank`` below zero says that this job has not computed it, but where it came from; ``offset`` and
-``length`` address
-``/gradients`` [Eh/bohr] or ``/hessians`` [Eh/bohr^2] in float64 values.  ``gradient_offset`` >= 0 says
-that ``offset`` addresses ``/hessians`` and where the gradient of the same task (``sqrt(length)`` values)
-is.  ``note`` says what was done beyond the plain algorithm.  ``payload`` is the CRC32 of the gradient's
-bytes followed by the Hessian's; ``checksum`` that of all other bytes of the row.
+seconds; ``rank`` below zero says that this job has not computed it, but where it came from; ``offset``
+and ``length`` address ``/gradients`` [Eh/bohr] or ``/hessians`` [Eh/bohr^2] in float64 values.
+``gradient_offset`` >= 0 says that ``offset`` addresses ``/hessians`` and where the gradient of the same
+task (``sqrt(length)`` values) is.  ``note`` says what was done beyond the plain algorithm.  ``payload`` is
+the CRC32 of the gradient's bytes followed by the Hessian's; ``checksum`` that of all other bytes of the
+row.
 """
 
 FAILURE = np.dtype(

@@ -66,7 +66,7 @@ def answer(molecule, driver, happens=None):
         gradient = np.zeros((len(charges) + 1, 3))
     return Answer(
         energy=float("nan") if happens == "nan" else energy,
-        gradient=gradient if driver != "energy" or happens == "too many values" else None,
+        gradient=gradient if driver != "energy" or happens in ("too many values", "unasked") else None,
         hessian=some + some.T if driver == "hessian" else None,
     )
 

@@ -212,7 +212,7 @@ def by_hand(fragments: Fragments, members: Sequence[Sequence[int]]) -> list[int]
 @given(SEEDS)
 def test_classes_are_those_of_trying_all_assignments_of_atoms(seed: int) -> None:
     random = np.random.default_rng(seed)
-    corners = np.array(list(product((0, 1), repeat=3)))
+    corners = random.permutation(list(product((0, 1), repeat=3)))[:6]
     axes = random.integers(0, 2, len(corners))  # along z or along x
     fragments = [
         HYDROGEN.at(4.5 * corner + HYDROGEN.places[:, [0, 1, 2] if axis else [2, 1, 0]])

@@ -1,4 +1,4 @@
-"""Opens the archive of a job: its keys, its checkpoint, and what that checkpoint belongs to."""
+"""The archive of a job: its keys, its checkpoint and what that belongs to, and the answers there already."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import contextlib
 import hashlib
 import json
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from numpy.typing import NDArray
 
 import qcmb_mpi
 from qcmb_mpi.config import ExecutorConfig
+from qcmb_mpi.equivalent import different, symmetry_of
 from qcmb_mpi.errors import Stopped
 from qcmb_mpi.expansion.plan import TaskTable
+from qcmb_mpi.expansion.symmetry import Symmetry
 from qcmb_mpi.farm.runner import Description
 from qcmb_mpi.inputs import Loaded
 from qcmb_mpi.logs import log
@@ -26,7 +29,36 @@ from qcmb_mpi.store.cache import Cache
 from qcmb_mpi.store.memory import Memory
 from qcmb_mpi.store.task_keys import Keys, make_keys
 
-__all__ = ["job_keys", "open_archive"]
+__all__ = ["Known", "job_keys", "open_archive", "take_over"]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What there is before anything is computed.
+
+    Attributes
+    ----------
+    reused, cached, derived
+        Tasks whose answers the checkpoint had, the cache had, or that follow from these by symmetry.
+    symmetry
+        The classes of equivalent tasks, if they are to be computed once.
+    """
+
+    reused: int
+    cached: int
+    derived: int
+    symmetry: Symmetry | None
+
+    def lines(self, n_tasks: int) -> list[str]:
+        """The same for the user, who has ``n_tasks``."""
+        lines = []
+        if self.reused:
+            lines.append(f"{self.reused} of {n_tasks} tasks are in the checkpoint already")
+        if self.cached:
+            lines.append(f"{self.cached} of {n_tasks} tasks are reused from the cache")
+        if self.symmetry is not None:
+            lines.append(different(n_tasks, self.symmetry.n_classes, self.derived))
+        return lines
 
 
 @contextlib.contextmanager
@@ -92,6 +124,27 @@ def open_archive(
             store.close()
         if cache is not None:
             cache.close(tidy=over)  # who stops early has no time for it
+
+
+def take_over(
+    archive: Archive, problem: Problem, table: TaskTable, symmetric: bool, check: Callable[[], None]
+) -> Known:
+    """Take over what checkpoint and cache have, and what follows from it if the job is ``symmetric``.
+
+    ``check`` is called now and then, and may raise to end it.
+    """
+    reused = archive.load()
+    for warning in archive.store.warnings:
+        log.warning("%s", warning)
+    cached = 0 if problem.keep_records else archive.reuse()  # a cache has no records
+
+    def pause() -> None:
+        check()
+        archive.store.save()  # renews the lock, too
+
+    symmetry = symmetry_of(problem, table, pause) if symmetric else None
+    derived = 0 if symmetry is None else archive.follow(symmetry)
+    return Known(reused, cached, derived, symmetry)
 
 
 def job_keys(problem: Problem, table: TaskTable) -> tuple[Keys, NDArray[np.int64]]:

@@ -18,10 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from qcmb_mpi.archiving import open_archive
+from qcmb_mpi.archiving import open_archive, take_over
 from qcmb_mpi.config import ExecutorConfig
 from qcmb_mpi.equipment import checked, equip, n_workers, setup_of
-from qcmb_mpi.equivalent import different, symmetry_of
 from qcmb_mpi.errors import ExitCode, InputError, QcmbError, RunnersLost, Stopped, TasksFailed
 from qcmb_mpi.expansion.plan import TaskTable, plan
 from qcmb_mpi.farm import resources
@@ -208,25 +207,11 @@ def _lead(begin: Start, load: Callable[[], Job], stop: StopRequest, told: list[E
     ) as archive:
         hosts = dict(enumerate(world.hosts)) if world else dict.fromkeys(seats, socket.gethostname())
         pulse = Pulse(options.checkpoint, begin.n_ranks)
-        reused = archive.load()
-        for warning in archive.store.warnings:
-            log.warning("%s", warning)
-        cached = 0 if problem.keep_records else archive.reuse()  # a cache has no records
-
-        def go_on() -> None:
-            stop.check()
-            archive.store.save()  # renews the lock, too
-
-        symmetry = symmetry_of(problem, table, go_on) if config.symmetry else None
-        derived = 0 if symmetry is None else archive.follow(symmetry)
+        known = take_over(archive, problem, table, config.symmetry, stop.check)
         progress = make_progress(options.progress, table.n_tasks, sys.stderr)
         try:
-            if reused and options.progress != "none":
-                progress.message(f"{reused} of {table.n_tasks} tasks are in the checkpoint already")
-            if cached and options.progress != "none":
-                progress.message(f"{cached} of {table.n_tasks} tasks are reused from the cache")
-            if symmetry is not None and options.progress != "none":
-                progress.message(different(table.n_tasks, symmetry.n_classes, derived))
+            for line in known.lines(table.n_tasks) if options.progress != "none" else ():
+                progress.message(line)
             master, schedule = _farm(
                 begin, config, table, label, archive, description, progress, hosts, stop, pulse, threads
             )
@@ -246,10 +231,10 @@ def _lead(begin: Start, load: Callable[[], Job], stop: StopRequest, told: list[E
             raise unfinished(problem, table, archive, schedule, failures, folders, reason, options.checkpoint)
         pulse.say("assembling")
         outcome = assemble(problem, table, archive)
-        classes = None if symmetry is None else symmetry.representative
+        classes = None if known.symmetry is None else known.symmetry.representative
         uncertainty = expected_error(problem, table, outcome, description.energy_errors, classes)
         told_of_run = statistics(
-            begin, master.statistics, threads, description, archive, reused, cached, label, uncertainty
+            begin, master.statistics, threads, description, archive, known, label, uncertainty
         )
         answer = result(problem, table, archive, outcome, told_of_run)
         pulse.finished()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from qcmb_mpi.archiving import Known
 from qcmb_mpi.farm.master import Statistics
 from qcmb_mpi.farm.runner import Description
 from qcmb_mpi.starting import Start
@@ -21,8 +22,7 @@ def statistics(
     threads: int,
     description: Description,
     archive: Archive,
-    reused: int,
-    cached: int,
+    known: Known,
     label: Callable[[int], str],
     error: float,
 ) -> dict[str, Any]:
@@ -39,7 +39,9 @@ def statistics(
     description
         What the engines said of themselves.
     archive
-        All answers; ``reused`` of them were in the checkpoint, and ``cached`` in the cache.
+        All answers.
+    known
+        Those that were there before.
     label
         Of a task.
     error
@@ -50,9 +52,9 @@ def statistics(
         "hosts": sorted(set(begin.world.hosts)) if begin.world else [socket.gethostname()],
         "mpi_library": begin.world.library if begin.world else None,
         "threads_per_rank": threads,
-        "tasks_computed": archive.n_done - reused - cached - archive.n_derived,
-        "tasks_reused": reused,
-        "tasks_from_cache": cached,
+        "tasks_computed": archive.n_done - known.reused - known.cached - archive.n_derived,
+        "tasks_reused": known.reused,
+        "tasks_from_cache": known.cached,
         "tasks_by_symmetry": archive.n_derived,
         "wall_seconds": round(time.monotonic() - begin.began, 3),
         "farm_seconds": round(spent.wall, 3),

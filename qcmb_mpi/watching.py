@@ -22,6 +22,7 @@ from qcmb_mpi.store.signs import signs_of
 __all__ = ["Watch", "show"]
 
 SHARE = 0.2  # of the time that looking may take
+NAP = 1.0  # s slept at once: a signal that comes just before a sleep is looked at after it
 
 
 class Watch:
@@ -81,7 +82,9 @@ class Watch:
             yield status
             if not status.active:
                 return
-            time.sleep(max(seconds - took, took / SHARE - took, 0.0))
+            due = begin + max(seconds, took / SHARE)
+            while (left := due - time.monotonic()) > 0.0:
+                time.sleep(min(left, NAP))
 
 
 def show(statuses: Iterator[Status], as_json: bool, stream: TextIO) -> None:

@@ -126,7 +126,7 @@ def test_the_writer_is_not_disturbed_by_one_who_looks_all_the_time(program: Prog
 def test_ctrl_c_leaves_the_watch_and_not_the_job(program: Program) -> None:
     toy = Toy(program, N_ATOMS)
     toy.write_input(n_workers=1)
-    toy.takes(PACE)
+    toy.takes(LINGER)
     job = begun(program, toy, 1)
     watch = program.start("status", "input.checkpoint.h5", "--watch", "60")
     watch.wait_until(lambda: "Tasks:" in watch.texts()[0])

@@ -70,7 +70,9 @@ class Toy:
 
     def takes(self, seconds: float) -> None:
         """Say how long each task takes."""
-        (self.folder / "seconds").write_text(str(seconds))
+        new = self.folder / "seconds.new"
+        new.write_text(str(seconds))
+        new.replace(self.folder / "seconds")  # a task that looks meanwhile finds the one or the other
 
     def tries(self) -> dict[str, int]:
         """How often each task was tried."""

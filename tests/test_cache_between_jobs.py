@@ -130,6 +130,7 @@ def test_a_reordered_and_a_grown_cluster_and_one_with_a_moved_fragment_reuse_wha
     assert max(map(abs, computed)) > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_two_jobs_at_once_share_one_cache(program: Program, mpi: Mpi) -> None:
     for name in ("a", "b"):

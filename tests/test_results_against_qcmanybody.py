@@ -169,7 +169,8 @@ def test_a_local_run_gives_what_qcmanybody_gives(name: str) -> None:
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize("ranks", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 3))])
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [1, 2, 3])
 def test_any_number_of_ranks_gives_what_qcmanybody_gives(program: Program, mpi: Mpi, ranks: int) -> None:
     chosen = {
         name: CASES[name]

@@ -138,6 +138,7 @@ def test_the_bits_do_not_depend_on_who_computes(program: Program, mpi: Mpi) -> N
     assert results[0] == results[1] == results[2]
 
 
+@pytest.mark.slow
 def test_a_job_that_is_stopped_or_killed_goes_on(program: Program) -> None:
     toy = Toy(program, N_ATOMS)
     toy.write_input(symmetry=True, n_workers=2, checkpoint_interval=1)
@@ -210,6 +211,7 @@ def test_a_task_that_fails_takes_its_equivalents_with_it_and_says_so(program: Pr
     assert set(toy.tries()) == {"0-1"}
 
 
+@pytest.mark.slow
 def test_an_energy_follows_also_where_an_engine_gives_a_gradient_unasked(program: Program) -> None:
     toy = Toy(program, N_ATOMS)
     toy.write_input(max_nbody=2)

@@ -1,7 +1,7 @@
 """A plugin for measuring the farm: the program ``spin`` computes nothing for a given time.
 
-Its method is the number of milliseconds that a task takes.  The time is spent on the processor, so that
-whatever the farm itself uses is missing from it.  The program ``burn`` counts processor time instead: it
+Its method is the number of milliseconds that a task takes, by the clock, so that it does not show what the
+farm takes of its core meanwhile.  The program ``burn`` counts processor time instead: it
 takes longer where it has to share its core, as a real task does.
 """
 

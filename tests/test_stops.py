@@ -68,6 +68,7 @@ def test_two_interrupts_at_the_terminal_end_an_mpi_job_at_once(program: Program,
     # a single one waits ten seconds for what is being computed; the exit code is the launcher's own
     finished = running.wait(8)
     assert "Traceback" not in finished.err, finished
+    assert not job.result.exists(), "nothing says that it had finished"
     assert not running.left_behind()
     job.release()
     job.finish()

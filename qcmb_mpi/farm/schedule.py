@@ -93,6 +93,7 @@ from qcmb_mpi.farm.trust import Trust
 __all__ = ["Schedule", "State"]
 
 LOST_LIMIT = 3  # a task that was on this many seats when they were lost is set aside
+LEAST_PACE = 0.1  # a seat is not believed to be ten times as fast as expected: the expectation is wrong
 
 
 class State:
@@ -263,7 +264,7 @@ class Schedule:
             self.model.observe(tasks[cold:], walls[cold:])
             expected = float(self.model.seconds(tasks[cold:]).sum())
             if expected > 0.0:
-                seat.pace = max(0.1, 0.5 * (seat.pace + float(walls[cold:].sum()) / expected))
+                seat.pace = max(LEAST_PACE, 0.5 * (seat.pace + float(walls[cold:].sum()) / expected))
 
     def _judge(self, seat: Seat, tasks: NDArray[np.int64]) -> list[Command]:
         """Set aside what is proven broken by these successes; what failed there gets its tries back."""
